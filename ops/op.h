@@ -245,8 +245,8 @@ struct Arity {
 
 // One row of a family's table. Build with designated initializers; the defaults are the common case.
 struct OpDef {
-  absl::string_view domain;  // "" is ai.onnx
-  absl::string_view type;
+  absl::string_view domain = "";  // ai.onnx
+  absl::string_view type = "";
   int since = 1;  // first opset version with these semantics; holds until the next row of the same operator
   Arity inputs = {1, 1};
   Arity outputs = {1, 1};
