@@ -27,7 +27,7 @@ class ScopedThreads {
 // from inside another ParallelFor. Chunks are claimed, so a busy core delays only what it has claimed.
 void ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(int64_t begin, int64_t end)> fn);
 
-// 1 when called by the thread that opened the loop, else the worker's number; < NumThreads().
+// 0 when called by the thread that opened the loop, else the worker's number; < NumThreads().
 int WorkerIndex();
 
 }  // namespace rondo
