@@ -236,7 +236,8 @@ std::unique_ptr<Kernel> MakeKernel(F run, std::string implementation = "own") {
 using InferFn = absl::Status (*)(InferContext&);
 using PrepareFn = absl::StatusOr<std::unique_ptr<Kernel>> (*)(PrepareContext&);
 
-// How many inputs or outputs an operator takes.
+// How many inputs or outputs an operator takes. Inputs before `min` must be present, not only counted: an operator whose
+// optional inputs come before required ones sets a smaller min and checks the rest in Infer.
 struct Arity {
   int min;
   int max;
