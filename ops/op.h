@@ -178,9 +178,10 @@ class RunContext {
   template <typename T>
   T* out(int i) const { return output(i).mutable_data<T>(); }
 
-  // Sequences, optionals, maps.
+  // Sequences, optionals, maps, and tensors whose shape Infer left unknown. Transient tensors in `value` (handles of
+  // inputs that live in the arena) are cloned.
   const RuntimeValue& input_value(int i) const { return *inputs_[i]; }
-  void SetOutputValue(int i, RuntimeValue value) const { *outputs_[i] = std::move(value); }
+  void SetOutputValue(int i, const RuntimeValue& value) const { *outputs_[i] = value.Kept(); }
   // For outputs whose shape Infer left unknown. Errors: limits, memory.
   absl::Status AllocateOutput(int i, absl::Span<const int64_t> dims) const;
 

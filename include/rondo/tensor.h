@@ -67,6 +67,11 @@ class Tensor {
   void* mutable_raw() { return const_cast<void*>(data_); }
   const std::shared_ptr<const void>& owner() const { return owner_; }
 
+  // True for memory that its owner will reuse for other values (an executor's arena): whoever keeps the tensor beyond
+  // the current step clones it.
+  bool transient() const { return transient_; }
+  void set_transient(bool transient) { transient_ = transient; }
+
   // The same storage under other dims of the same element count.
   Tensor Reshaped(absl::Span<const int64_t> dims) const;
   // A deep copy in storage of its own.
@@ -80,6 +85,7 @@ class Tensor {
   int64_t size_ = 0;
   const void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
+  bool transient_ = false;
 };
 
 struct RuntimeValue;
@@ -105,6 +111,9 @@ struct RuntimeValue {
   // Shared: a holder that wants to change it copies it first.
   const TensorSequence& sequence() const { return *std::get<std::shared_ptr<TensorSequence>>(value); }
   const TensorMap& map() const { return *std::get<std::shared_ptr<TensorMap>>(value); }
+
+  // This value in storage that nobody reuses: transient tensors in it are cloned.
+  RuntimeValue Kept() const;
 
   std::variant<std::monostate, Tensor, std::shared_ptr<TensorSequence>, std::shared_ptr<TensorMap>> value;
 };

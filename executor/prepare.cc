@@ -1,0 +1,158 @@
+#include "executor/prepare.h"
+
+#include "executor/region.h"
+#include "ops/registry.h"
+
+namespace rondo {
+namespace {
+
+class Context final : public PrepareContext {
+ public:
+  Context(const Node& node, absl::Span<const Fact* const> inputs, absl::Span<const Fact> outputs,
+          const ProgramResources& resources)
+      : PrepareContext(node), inputs_(inputs), outputs_(outputs), resources_(resources) {}
+
+  const ValueType& input_type(int i) const override { return inputs_[i]->type; }
+  const ValueType& output_type(int i) const override { return outputs_[i].type; }
+  Tensor constant(int i) const override { return has_input(i) ? inputs_[i]->constant : Tensor(); }
+  int threads() const override { return resources_.threads; }
+  bool plain() const override { return resources_.plain; }
+  PrimitiveCache& primitive_cache() const override { return *resources_.primitives; }
+  WeightCache& weight_cache() const override { return *resources_.weights; }
+  void RequestScratch(size_t bytes) override { scratch_bytes_ = std::max(scratch_bytes_, bytes); }
+  absl::StatusOr<std::unique_ptr<SubgraphRunner>> PrepareSubgraph(absl::string_view attribute) override {
+    Graph* graph = node().subgraph(attribute);
+    if (graph == nullptr) return InvalidArgument("required attribute \"", attribute, "\" (a graph) is missing");
+    return MakeSubgraphRunner(*graph, resources_);
+  }
+  size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  absl::Span<const Fact* const> inputs_;
+  absl::Span<const Fact> outputs_;
+  const ProgramResources& resources_;
+  size_t scratch_bytes_ = 0;
+};
+
+// A tensor from content that is known in full; undefined when an element is symbolic or the type has no content.
+Tensor TensorFromContent(const ValueType& type, const std::vector<Dim>& content) {
+  if (!type.has_known_shape()) return Tensor();
+  for (const Dim& d : content) {
+    if (!d.known()) return Tensor();
+  }
+  Tensor tensor = Tensor::Make(type.dtype, type.shape->ToDims());
+  if (tensor.size() != static_cast<int64_t>(content.size())) return Tensor();
+  for (int64_t i = 0; i < tensor.size(); ++i) {
+    const int64_t v = content[i].value();
+    switch (type.dtype) {
+      case DataType::kInt64: tensor.mutable_data<int64_t>()[i] = v; break;
+      case DataType::kInt32:
+        if (v < INT32_MIN || v > INT32_MAX) return Tensor();
+        tensor.mutable_data<int32_t>()[i] = static_cast<int32_t>(v);
+        break;
+      case DataType::kBool: tensor.mutable_data<uint8_t>()[i] = v != 0; break;
+      default: return Tensor();
+    }
+  }
+  return tensor;
+}
+
+absl::Status CheckSize(const Node& node, const ValueType& type, const ProgramResources& resources) {
+  if (!type.has_known_shape()) return absl::OkStatus();
+  const Dims dims = type.shape->ToDims();
+  absl::StatusOr<size_t> bytes = CheckedByteSize(type.dtype, dims);
+  if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat(node.Describe(), ": output: "));
+  if (*bytes > resources.max_tensor_bytes) {
+    return ResourceExhausted(node.Describe(), ": output ", DimsToString(dims), " needs ", *bytes,
+                             " bytes, the limit is ", resources.max_tensor_bytes);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Fact>> InferFacts(const Node& node, absl::Span<const Fact* const> inputs,
+                                             const ProgramResources& resources) {
+  auto type = [&](int i) -> const ValueType& { return inputs[i]->type; };
+  auto constant = [&](int i) { return inputs[i]->constant; };
+  auto content = [&](int) -> std::optional<std::vector<Dim>> { return std::nullopt; };
+  RONDO_ASSIGN_OR_RETURN(std::vector<InferredOutput> inferred, InferNodeWith(node, {type, constant, content}));
+  std::vector<Fact> facts(inferred.size());
+  for (size_t i = 0; i < inferred.size(); ++i) {
+    facts[i].type = std::move(inferred[i].type);
+    RONDO_RETURN_IF_ERROR(CheckSize(node, facts[i].type, resources));
+    if (inferred[i].content.has_value()) facts[i].constant = TensorFromContent(facts[i].type, *inferred[i].content);
+  }
+  return facts;
+}
+
+absl::StatusOr<PreparedKernel> PrepareNode(const Node& node, absl::Span<const Fact* const> inputs,
+                                           absl::Span<const Fact> outputs, const ProgramResources& resources) {
+  const OpDef* def = OpRegistry::Get().Find(node.op());
+  if (def == nullptr) return Unimplemented(node.Describe(), ": not supported");
+  Context context(node, inputs, outputs, resources);
+  absl::StatusOr<std::unique_ptr<Kernel>> kernel = def->prepare(context);
+  if (!kernel.ok()) return Annotate(kernel.status(), absl::StrCat(node.Describe(), ": "));
+  return PreparedKernel{*std::move(kernel), context.scratch_bytes()};
+}
+
+absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<const Fact* const> inputs,
+                                                 absl::Span<const Fact> outputs, const ProgramResources& resources) {
+  const OpDef* def = OpRegistry::Get().Find(node.op());
+  if (def == nullptr || !def->deterministic || !node.subgraphs().empty()) {
+    return Unimplemented(node.Describe(), ": cannot be folded");
+  }
+  std::vector<RuntimeValue> in(inputs.size()), out(outputs.size());
+  std::vector<const RuntimeValue*> in_pointers(inputs.size(), nullptr);
+  std::vector<RuntimeValue*> out_pointers(outputs.size(), nullptr);
+  std::vector<DataType> out_types(outputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == nullptr) continue;
+    in[i] = inputs[i]->constant;
+    in_pointers[i] = &in[i];
+  }
+  bool any_elements = false;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (node.outputs()[i] == nullptr) continue;
+    if (!outputs[i].type.is_tensor()) return Unimplemented(node.Describe(), ": cannot be folded");
+    out_types[i] = outputs[i].type.dtype;
+    out_pointers[i] = &out[i];
+    any_elements |= !outputs[i].type.has_known_shape();
+    if (!outputs[i].type.has_known_shape()) continue;
+    RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(out_types[i], outputs[i].type.shape->ToDims()));
+    any_elements |= tensor.size() > 0;
+    out[i] = std::move(tensor);
+  }
+  if (def->view) {
+    out[0].tensor().CopyFrom(in[0].tensor().Reshaped(out[0].tensor().dims()));
+  } else if (any_elements) {
+    RONDO_ASSIGN_OR_RETURN(PreparedKernel prepared, PrepareNode(node, inputs, outputs, resources));
+    Tensor scratch = Tensor::Make(DataType::kUInt8, {static_cast<int64_t>(prepared.scratch_bytes)});
+    std::unique_ptr<KernelState> state = prepared.kernel->CreateState();
+    RunContext run;
+    RunContextBuilder::Set(&run, &node, in_pointers, out_pointers, out_types, scratch.mutable_raw(), state.get());
+    RONDO_RETURN_IF_ERROR(Annotate(prepared.kernel->Run(run), absl::StrCat(node.Describe(), ": ")));
+  }
+  std::vector<Tensor> tensors(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (out_pointers[i] == nullptr) continue;
+    if (!out[i].is_tensor()) return Unimplemented(node.Describe(), ": cannot be folded");
+    tensors[i] = out[i].tensor();
+  }
+  return tensors;
+}
+
+absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<const Tensor> inputs,
+                                                 const ProgramResources& resources) {
+  std::vector<Fact> facts(inputs.size());
+  std::vector<const Fact*> pointers(inputs.size(), nullptr);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].defined()) continue;
+    facts[i] = Fact::Of(inputs[i]);
+    pointers[i] = &facts[i];
+  }
+  RONDO_ASSIGN_OR_RETURN(std::vector<Fact> outputs, InferFacts(node, pointers, resources));
+  return EvaluateNode(node, pointers, outputs, resources);
+}
+
+}  // namespace rondo

@@ -1,0 +1,74 @@
+#include "executor/program.h"
+
+#include <sched.h>
+
+#include <map>
+
+#include "absl/strings/str_join.h"
+#include "graph/verify.h"
+#include "ops/infer.h"
+#include "ops/parallel.h"
+#include "ops/registry.h"
+
+namespace rondo {
+
+int AvailableCores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+std::vector<std::string> UnsupportedOperators(const Graph& graph) {
+  struct Missing {
+    int64_t nodes = 0;
+    std::string first;
+  };
+  std::map<std::string, Missing> missing;
+  graph.ForEachGraph([&](const Graph& g) {
+    for (const auto& node : g.nodes()) {
+      if (OpRegistry::Get().Find(node->op()) != nullptr) continue;
+      Missing& m = missing[absl::StrCat(node->op().ToString(), " (opset ", node->op().version, ")")];
+      if (m.nodes++ == 0) m.first = node->Describe();
+    }
+  });
+  std::vector<std::string> lines;
+  for (const auto& [op, m] : missing) {
+    lines.push_back(absl::StrCat(op, ": ", m.nodes, m.nodes == 1 ? " node, " : " nodes, first ", m.first));
+  }
+  return lines;
+}
+
+absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> graph, const ProgramOptions& options) {
+  const std::vector<std::string> unsupported = UnsupportedOperators(*graph);
+  if (!unsupported.empty()) {
+    return Unimplemented("unsupported operators: ", absl::StrJoin(unsupported, "; "));
+  }
+  std::unique_ptr<Program> program(new Program);
+  program->graph_ = std::move(graph);
+  ProgramResources& resources = program->resources_;
+  resources.threads = options.threads > 0 ? options.threads : AvailableCores();
+  resources.plain = options.plain;
+  resources.max_plans = options.max_plans;
+  resources.max_tensor_bytes = options.max_tensor_bytes;
+  resources.primitives = program->primitives_.get();
+  resources.weights = program->weights_.get();
+  ScopedThreads threads(resources.threads);
+
+  Graph& g = *program->graph_;
+  RONDO_RETURN_IF_ERROR(InferGraph(g));
+  if (!options.plain) {
+    RewriteContext context;
+    context.infer = [](Node& node) { return InferNode(node); };
+    context.evaluate = [&](const Node& node, absl::Span<const Tensor> inputs) {
+      return EvaluateNode(node, inputs, resources);
+    };
+    context.fold_budget_bytes = g.ConstantBytes() + (size_t{1} << 20);
+    RONDO_ASSIGN_OR_RETURN(program->rewrites_, ApplyRewrites(g, context, options.disabled_rewrites));
+    // Rewrites may have made more shapes known; the types of all values are final from here on.
+    RONDO_RETURN_IF_ERROR(InferGraph(g));
+  }
+  program->root_ = std::make_unique<RegionExecutable>(RegionOf(g), std::vector<Tensor>(), resources);
+  return program;
+}
+
+}  // namespace rondo

@@ -1,0 +1,53 @@
+// Program: a graph made ready to run: inferred, rewritten, with the caches that its plans share. Thread-safe once made.
+#ifndef RONDO_EXECUTOR_PROGRAM_H_
+#define RONDO_EXECUTOR_PROGRAM_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "executor/region.h"
+#include "graph/rewrites/rewrite.h"
+
+namespace rondo {
+
+struct ProgramOptions {
+  int threads = 0;  // 0: all cores that the process may use
+  bool plain = false;
+  std::vector<std::string> disabled_rewrites;
+  int64_t max_plans = 32;
+  uint64_t max_tensor_bytes = uint64_t{1} << 36;
+};
+
+class Program {
+ public:
+  // Checks that all operators are supported (all that are not are named in one error), infers, rewrites.
+  static absl::StatusOr<std::unique_ptr<Program>> Create(std::unique_ptr<Graph> graph, const ProgramOptions& options);
+
+  const Graph& graph() const { return *graph_; }
+  const ProgramResources& resources() const { return resources_; }
+  const std::vector<RewriteReport>& rewrites() const { return rewrites_; }
+  RegionExecutable& root() const { return *root_; }
+  PrimitiveCache& primitives() const { return *primitives_; }
+  const WeightCache& weights() const { return *weights_; }
+
+ private:
+  Program() = default;
+
+  std::unique_ptr<Graph> graph_;
+  ProgramResources resources_;
+  std::vector<RewriteReport> rewrites_;
+  std::unique_ptr<PrimitiveCache> primitives_ = std::make_unique<PrimitiveCache>();
+  std::unique_ptr<WeightCache> weights_ = std::make_unique<WeightCache>();
+  std::unique_ptr<RegionExecutable> root_;
+};
+
+// `com.x::Foo (opset 1): 3 nodes, first node "n3" (com.x::Foo)` for each operator that rondo lacks, subgraphs included.
+std::vector<std::string> UnsupportedOperators(const Graph& graph);
+
+// Cores that this process may run on.
+int AvailableCores();
+
+}  // namespace rondo
+
+#endif  // RONDO_EXECUTOR_PROGRAM_H_
