@@ -152,8 +152,9 @@ absl::Status InferLoop(InferContext& ctx) {
     inputs.push_back(ctx.input_type(2 + i));
   }
   for (ValueType& type : CaptureTypes(ctx)) inputs.push_back(std::move(type));
-  RONDO_ASSIGN_OR_RETURN(std::vector<ValueType> types,
-                         InferRepeatedBody(ctx, "body", {.count = carried, .first_input = 2, .first_output = 1}, &inputs));
+  RONDO_ASSIGN_OR_RETURN(
+      std::vector<ValueType> types,
+      InferRepeatedBody(ctx, "body", {.count = carried, .first_input = 2, .first_output = 1}, &inputs));
   for (int i = 0; i < carried && i < ctx.num_outputs(); ++i) {
     // A body that turns an optional into what it holds: so is the output.
     const ValueType& merged = inputs[2 + i];
@@ -163,7 +164,8 @@ absl::Status InferLoop(InferContext& ctx) {
   const Dim turns = TripCount(ctx);
   for (int i = carried; i < ctx.num_outputs(); ++i) {
     ValueType type = types[1 + i];
-    if (!type.is_tensor()) return InvalidArgument("scan output ", i - carried, ": expected a tensor, got ", type.ToString());
+    if (!type.is_tensor())
+      return InvalidArgument("scan output ", i - carried, ": expected a tensor, got ", type.ToString());
     if (type.shape.has_value()) type.shape->insert(type.shape->begin(), turns);
     ctx.SetOutputType(i, std::move(type));
   }
@@ -188,7 +190,8 @@ class StackedOutput {
       element_ = tensor.dims();
       constexpr int64_t kFirst = 16;
       RONDO_ASSIGN_OR_RETURN(
-          storage_, Tensor::Create(tensor.dtype(), WithAxis(element_, 0, std::clamp<int64_t>(expected_count, 1, kFirst))));
+          storage_,
+          Tensor::Create(tensor.dtype(), WithAxis(element_, 0, std::clamp<int64_t>(expected_count, 1, kFirst))));
     }
     if (tensor.dims() != element_ || tensor.dtype() != storage_.dtype()) {
       return InvalidArgument("turn ", count_, " gives ", DataTypeName(tensor.dtype()), DimsToString(tensor.dims()),
@@ -216,8 +219,9 @@ class StackedOutput {
 
  private:
   static void CopyFlat(const Tensor& from, Tensor* to, int64_t to_offset, int64_t count) {
-    CopyBlocks(from, to,
-               {.blocks = 1, .block = count, .from_offset = 0, .from_stride = 0, .to_offset = to_offset, .to_stride = 0});
+    CopyBlocks(
+        from, to,
+        {.blocks = 1, .block = count, .from_offset = 0, .from_stride = 0, .to_offset = to_offset, .to_stride = 0});
   }
 
   Tensor storage_;

@@ -31,6 +31,7 @@
   X(Resize)                        \
   X(Rotary)                        \
   X(Cumulative)                    \
+  X(Scan)                          \
   X(Scatter)                       \
   X(Sequence)                      \
   X(ShapeView)                     \

@@ -121,8 +121,7 @@ absl::Status ExpectSubgraph(const Node& node, absl::string_view attribute, int f
 }
 
 absl::StatusOr<std::vector<ValueType>> InferRepeatedBody(InferContext& ctx, absl::string_view attribute,
-                                                         const CarriedValues& carried,
-                                                         std::vector<ValueType>* inputs) {
+                                                         const CarriedValues& carried, std::vector<ValueType>* inputs) {
   const bool deep = LoopDepth(*ctx.node().subgraph(attribute)) > kMaxExactLoopDepth;
   if (deep) {
     for (int i = 0; i < carried.count; ++i) {
