@@ -15,17 +15,17 @@ struct AxisTable {
   int64_t in = 0;
   int64_t out = 0;
   int taps = 1;
-  std::vector<int32_t> index;    // [out, taps], each in [0, in)
-  std::vector<double> weight;    // [out, taps]; empty for nearest
-  std::vector<uint8_t> outside;  // [out]: takes the fill value; empty when none does
+  std::vector<int32_t> index = {};    // [out, taps], each in [0, in)
+  std::vector<double> weight = {};    // [out, taps]; empty for nearest
+  std::vector<uint8_t> outside = {};  // [out]: takes the fill value; empty when none does
 
   bool IsIdentity() const;
 };
 
 struct ResamplePlan {
-  DataType dtype;
-  std::vector<AxisTable> axes;  // one per axis of the tensor
-  bool nearest = false;         // copies elements of any type; otherwise numbers are interpolated
+  DataType dtype = DataType::kFloat;
+  std::vector<AxisTable> axes = {};  // one per axis of the tensor
+  bool nearest = false;              // copies elements of any type; otherwise numbers are interpolated
   float fill = 0;
 };
 

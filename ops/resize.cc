@@ -352,6 +352,7 @@ int32_t ClampIndex(double index, int64_t in) {
 
 AxisTable MakeTable(const ResizeSpec& spec, const AxisScale& axis, int64_t in, int64_t out) {
   AxisTable table{.in = in, .out = out};
+  if (out == 0) return table;
   const bool cubic = spec.mode == Mode::kCubic;
   const double radius = cubic ? 2 : 1;
   // The filter is stretched over the input pixels that one output pixel covers.
