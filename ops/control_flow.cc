@@ -78,7 +78,7 @@ class IfKernel final : public Kernel {
     for (int i = 1; i < ctx.num_inputs(); ++i) state.inputs.push_back(ctx.input_value(i));
     absl::Status status = branch->Run(state.inputs, &state.outputs, state.branches[taken].get());
     for (size_t i = 0; status.ok() && i < state.outputs.size(); ++i) {
-      status = slots_.Store(ctx, static_cast<int>(i), std::move(state.outputs[i]));
+      status = slots_.Store(ctx, static_cast<int>(i), state.outputs[i]);
     }
     state.inputs.clear();
     state.outputs.clear();
@@ -133,6 +133,7 @@ Dim TripCount(const InferContext& ctx) {
 
 absl::Status InferLoop(InferContext& ctx) {
   const int carried = ctx.num_inputs() - 2;
+  if (carried < 0) return InvalidArgument("expected 2 or more inputs, got ", ctx.num_inputs());
   RONDO_RETURN_IF_ERROR(ExpectSubgraph(ctx.node(), "body", carried + 2));
   const Graph& body = *ctx.node().subgraph("body");
   if (static_cast<int>(body.outputs().size()) < 1 + carried) {
@@ -292,7 +293,7 @@ class LoopKernel final : public Kernel {
                                kMaxLoopIterations);
     }
     for (int i = 0; i < carried_; ++i) {
-      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, std::move(state.inputs[2 + i])));
+      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, state.inputs[2 + i]));
     }
     for (int i = 0; i < scans_; ++i) {
       const int output = carried_ + i;
@@ -304,7 +305,7 @@ class LoopKernel final : public Kernel {
         dims[0] = 0;
         RONDO_ASSIGN_OR_RETURN(stacked, Tensor::Create(slots_.dtype(output), dims));
       }
-      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, output, std::move(stacked)));
+      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, output, stacked));
     }
     return absl::OkStatus();
   }
@@ -345,7 +346,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareLoop(PrepareContext& ctx) {
 const OpDef kRows[] = {
     {.type = "If", .outputs = {1, Arity::kMany}, .infer = InferIf, .prepare = PrepareIf},
     {.type = "Loop",
-     .inputs = {2, Arity::kMany},
+     .inputs = {0, Arity::kMany},
      .outputs = {1, Arity::kMany},
      .infer = InferLoop,
      .prepare = PrepareLoop},

@@ -27,17 +27,6 @@ absl::StatusOr<ValueType> MergeElements(const ValueType& a, const ValueType& b) 
   return MergeTypes(*a.element, *b.element);
 }
 
-bool SharesStorage(const Tensor& tensor, const RunContext& ctx) {
-  const char* begin = static_cast<const char*>(tensor.raw());
-  const char* end = begin + tensor.bytes();
-  for (int i = 0; i < ctx.num_inputs(); ++i) {
-    if (!ctx.has_input(i) || !ctx.input_value(i).is_tensor()) continue;
-    const char* other = static_cast<const char*>(ctx.input(i).raw());
-    if (begin < other + ctx.input(i).bytes() && other < end) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 absl::StatusOr<ValueType> MergeTypes(const ValueType& a, const ValueType& b) {
@@ -213,10 +202,6 @@ int64_t CountBetween(absl::Span<const int64_t> dims, int begin, int end) {
   return count;
 }
 
-RuntimeValue OwnedCopy(const RuntimeValue& value) {
-  return value.is_tensor() ? RuntimeValue(value.tensor().Clone()) : value;
-}
-
 OutputSlots::OutputSlots(const PrepareContext& ctx) {
   slots_.resize(ctx.num_outputs());
   for (int i = 0; i < ctx.num_outputs(); ++i) {
@@ -228,7 +213,7 @@ OutputSlots::OutputSlots(const PrepareContext& ctx) {
   }
 }
 
-absl::Status OutputSlots::Store(const RunContext& ctx, int i, RuntimeValue value) const {
+absl::Status OutputSlots::Store(const RunContext& ctx, int i, const RuntimeValue& value) const {
   if (i >= static_cast<int>(slots_.size()) || !slots_[i].present || !ctx.has_output(i)) return absl::OkStatus();
   const Slot& slot = slots_[i];
   if (slot.type.is_tensor()) {
@@ -250,8 +235,7 @@ absl::Status OutputSlots::Store(const RunContext& ctx, int i, RuntimeValue value
       return absl::OkStatus();
     }
   }
-  if (value.is_tensor() && SharesStorage(value.tensor(), ctx)) value = OwnedCopy(value);
-  ctx.SetOutputValue(i, std::move(value));
+  ctx.SetOutputValue(i, value);
   return absl::OkStatus();
 }
 

@@ -1,8 +1,8 @@
 // What operators on subgraphs, sequences and optionals share: the meeting of two static types, bodies whose carried
 // values reach a fixed point, copies of runs of elements of any type, and the way results get into a node's outputs.
 //
-// A value that outlives the node (an element of a sequence, an optional's content, an output of unknown shape) must own
-// its storage: tensors in the executor's arena are overwritten after their last use.
+// A value that outlives the node (an element of a sequence, an optional's content, an output of unknown shape) must be
+// kept (RuntimeValue::Kept): tensors in the executor's arena are overwritten after their last use.
 #ifndef RONDO_OPS_RUNTIME_VALUES_H_
 #define RONDO_OPS_RUNTIME_VALUES_H_
 
@@ -53,15 +53,12 @@ Dims WithAxis(absl::Span<const int64_t> dims, int axis, int64_t extent);
 // Product of dims[begin, end).
 int64_t CountBetween(absl::Span<const int64_t> dims, int begin, int end);
 
-// A value with storage of its own.
-RuntimeValue OwnedCopy(const RuntimeValue& value);
-
 // The outputs of a node as Prepare saw them: those of known shape have memory already, the others are set whole.
 class OutputSlots {
  public:
   explicit OutputSlots(const PrepareContext& ctx);
   // Copies into the output's memory, or hands the value over. Checks element type and, where known, shape.
-  absl::Status Store(const RunContext& ctx, int i, RuntimeValue value) const;
+  absl::Status Store(const RunContext& ctx, int i, const RuntimeValue& value) const;
   bool has_memory(int i) const { return slots_[i].has_memory; }
   // Dims that an output without any element still has: unknown dims count as zero; {0} when the rank is unknown.
   Dims EmptyDims(int i) const;

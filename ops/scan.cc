@@ -260,7 +260,7 @@ class ScanKernel final : public Kernel {
     }
     for (int i = 0; i < spec_.states; ++i) {
       if (!spec_.batched) {
-        RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, std::move(state.inputs[i])));
+        RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, state.inputs[i]));
         continue;
       }
       if (!ctx.has_output(i)) continue;
@@ -303,7 +303,9 @@ class ScanKernel final : public Kernel {
     const int bits = BitWidth(whole.dtype());
     if (outer == 1 && bits >= 8) {
       const char* begin = static_cast<const char*>(whole.raw()) + index * inner * (bits / 8);
-      return Tensor::Borrow(whole.dtype(), dims, begin, whole.owner());
+      Tensor view = Tensor::Borrow(whole.dtype(), dims, begin, whole.owner());
+      view.set_transient(whole.transient());
+      return view;
     }
     Tensor slice = Tensor::Make(whole.dtype(), dims);
     CopyBlocks(whole, &slice,
@@ -374,7 +376,7 @@ class ScanKernel final : public Kernel {
         if (spec_.batched) dims[0] = batch;
         RONDO_ASSIGN_OR_RETURN(stack, Tensor::Create(slots_.dtype(i), dims));
       }
-      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, std::move(stack)));
+      RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, stack));
     }
     return absl::OkStatus();
   }
@@ -400,7 +402,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareScan(PrepareContext& ctx) {
 const OpDef kRows[] = {
     {.type = "Scan",
      .since = 8,
-     .inputs = {2, Arity::kMany},
+     .inputs = {0, Arity::kMany},
      .outputs = {1, Arity::kMany},
      .infer = InferScan,
      .prepare = PrepareScan},

@@ -69,7 +69,7 @@ absl::Status InferSequenceConstruct(InferContext& ctx) {
 absl::Status RunSequenceConstruct(RunContext& ctx, const OutputSlots& slots) {
   TensorSequence sequence;
   sequence.reserve(ctx.num_inputs());
-  for (int i = 0; i < ctx.num_inputs(); ++i) sequence.push_back(OwnedCopy(ctx.input_value(i)));
+  for (int i = 0; i < ctx.num_inputs(); ++i) sequence.push_back(ctx.input_value(i).Kept());
   return slots.Store(ctx, 0, RuntimeValue(std::move(sequence)));
 }
 
@@ -108,7 +108,7 @@ absl::Status RunSequenceInsert(RunContext& ctx, const OutputSlots& slots) {
   TensorSequence sequence;
   sequence.reserve(count + 1);
   sequence.insert(sequence.end(), input->begin(), input->begin() + position);
-  sequence.push_back(OwnedCopy(ctx.input_value(1)));
+  sequence.push_back(ctx.input_value(1).Kept());
   sequence.insert(sequence.end(), input->begin() + position, input->end());
   return slots.Store(ctx, 0, RuntimeValue(std::move(sequence)));
 }
@@ -369,7 +369,7 @@ class SequenceMapKernel final : public Kernel {
       absl::Status status = body_->Run(state.inputs, &state.outputs, state.body.get());
       if (!status.ok()) return Annotate(status, absl::StrCat("element ", n, ": "));
       // A body may hand an input on, and tensors among the inputs lie in memory that is written anew.
-      for (int i = 0; i < outputs_; ++i) results[i].push_back(OwnedCopy(state.outputs[i]));
+      for (int i = 0; i < outputs_; ++i) results[i].push_back(state.outputs[i].Kept());
     }
     for (int i = 0; i < outputs_; ++i) {
       RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, RuntimeValue(std::move(results[i]))));
@@ -405,7 +405,7 @@ absl::Status InferOptional(InferContext& ctx) {
 }
 
 absl::Status RunOptional(RunContext& ctx, const OutputSlots& slots) {
-  return slots.Store(ctx, 0, ctx.has_input(0) ? OwnedCopy(ctx.input_value(0)) : RuntimeValue());
+  return slots.Store(ctx, 0, ctx.has_input(0) ? ctx.input_value(0) : RuntimeValue());
 }
 
 // OptionalGetElement(value): what the optional holds; an error when it is empty. From opset 18 on the input may be a
