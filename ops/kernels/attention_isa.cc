@@ -1,0 +1,433 @@
+// The flash-attention unit of ops/kernels/attention.h, compiled once per instruction set.
+//
+// A unit holds all query rows of one key/value head over a range of positions: packed and scaled once, it walks the
+// keys in tiles of 64. Per tile: K is transposed into [feature][key], so that both products are the same outer-product
+// kernel (rows broadcast, columns in vectors) and V needs no packing; then per panel of 24 rows: scores, masks,
+// online softmax, P times V added to the unit's sums. Scores and the transposed tile stay in the first-level cache.
+// Rows are ordered by position first, heads second, so a panel's causal limits lie close together and whole panels
+// are skipped.
+#include "ops/kernels/attention.h"
+#include "ops/kernels/isa.h"
+#include "ops/kernels/lanes.h"
+
+namespace rondo {
+namespace {
+
+constexpr float kMinusInfinity = -__builtin_inff();
+constexpr int64_t kTile = kAttentionKeyTile;
+// Rows of the register block; vectors across: 24 accumulators of 32 registers, or 12 of 16.
+constexpr int kBlockRows = 6;
+constexpr int kBlockVectors = kLanes == 16 ? 4 : 2;
+
+inline int64_t Padded(int64_t n) { return (n + kAttentionLanePadding - 1) / kAttentionLanePadding * kAttentionLanePadding; }
+inline int64_t MinOf(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t MaxOf(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// c[M][V vectors] (+)= a[M][k] * b[k][V vectors]. One row alone keeps four partial sums, else it would wait for each.
+template <int M, int V>
+void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
+  constexpr int kChains = M == 1 ? 4 : 1;
+  Floats sum[kChains][M][V];
+  for (int u = 0; u < kChains; ++u) {
+    for (int i = 0; i < M; ++i) {
+      for (int v = 0; v < V; ++v) sum[u][i][v] = Splat(0.0f);
+    }
+  }
+  int64_t p = 0;
+  for (; p + kChains <= k; p += kChains) {
+#pragma GCC unroll 4
+    for (int u = 0; u < kChains; ++u) {
+      Floats row[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) row[v] = Load(b + (p + u) * ldb + v * kLanes);
+#pragma GCC unroll 6
+      for (int i = 0; i < M; ++i) {
+        const Floats x = Splat(a[i * lda + p + u]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[u][i][v] += x * row[v];
+      }
+    }
+  }
+  for (; p < k; ++p) {
+    for (int i = 0; i < M; ++i) {
+      const Floats x = Splat(a[i * lda + p]);
+      for (int v = 0; v < V; ++v) sum[0][i][v] += x * Load(b + p * ldb + v * kLanes);
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      Floats total = sum[0][i][v];
+      for (int u = 1; u < kChains; ++u) total += sum[u][i][v];
+      float* to = c + i * ldc + v * kLanes;
+      if (add) total += Load(to);
+      Store(to, total);
+    }
+  }
+}
+
+template <int V>
+void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
+           bool add) {
+  // Equal blocks: 7 rows are 4 + 3, not 6 and a lonely one.
+  const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
+  int64_t row = 0;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t rows = (m - row + (blocks - i) - 1) / (blocks - i);
+    const float* ar = a + row * lda;
+    float* cr = c + row * ldc;
+    switch (rows) {
+      case 1: Block<1, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      case 2: Block<2, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      case 3: Block<3, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      case 4: Block<4, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      case 5: Block<5, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      default: Block<6, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+    }
+    row += rows;
+  }
+}
+
+// c[m][n] (+)= a[m][k] * b[k][n], n a multiple of the lanes.
+void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+              int64_t ldc, bool add) {
+  int64_t j = 0;
+  for (; j + kBlockVectors * kLanes <= n; j += kBlockVectors * kLanes) {
+    Strip<kBlockVectors>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+  }
+  switch ((n - j) / kLanes) {
+    case 1: Strip<1>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
+#if defined(__AVX512F__)
+    case 2: Strip<2>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
+    case 3: Strip<3>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
+#endif
+    default: break;
+  }
+}
+
+#if defined(__AVX512F__)
+template <int S>
+inline void ExchangeStage(Floats* r) {
+  Ints low, high;
+  for (int l = 0; l < kLanes; ++l) {
+    low[l] = (l & S) ? kLanes + l - S : l;
+    high[l] = (l & S) ? kLanes + l : l + S;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i & S) continue;
+    const Floats a = r[i], b = r[i + S];
+    r[i] = __builtin_shuffle(a, b, low);
+    r[i + S] = __builtin_shuffle(a, b, high);
+  }
+}
+inline void Transpose(Floats* r) {
+  ExchangeStage<1>(r);
+  ExchangeStage<2>(r);
+  ExchangeStage<4>(r);
+  ExchangeStage<8>(r);
+}
+#elif defined(__AVX2__)
+inline void Transpose(Floats* r) {
+  __m256 t[8], u[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+#else
+inline void Transpose(Floats* r) {
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = i + 1; j < kLanes; ++j) {
+      const float x = r[i][j];
+      r[i][j] = r[j][i];
+      r[j][i] = x;
+    }
+  }
+}
+#endif
+
+int64_t ElementSize(DataType type) { return type == DataType::kFloat ? 4 : 2; }
+const char* RowOf(const AttentionView& view, int64_t batch, int64_t head, int64_t row) {
+  return static_cast<const char*>(view.data) +
+         (batch * view.batch_stride + head * view.head_stride + row * view.row_stride) * ElementSize(view.dtype);
+}
+
+// to[feature * kTile + key] for `n` keys, zeros up to the next multiple of the lanes. `row`: room for a row.
+void PackKeys(const AttentionView& view, int64_t batch, int64_t head, int64_t first, int64_t n, int64_t features,
+              float* to, float* rows) {
+  const bool in_place = view.dtype == DataType::kFloat;
+  const int64_t padded = Padded(features);
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int64_t count = MinOf(kLanes, n - j);
+    const float* from[kLanes];
+    for (int64_t i = 0; i < count; ++i) {
+      const char* source = RowOf(view, batch, head, first + j + i);
+      if (in_place) {
+        from[i] = reinterpret_cast<const float*>(source);
+      } else {
+        LoadFloats(source, view.dtype, features, rows + i * padded);
+        from[i] = rows + i * padded;
+      }
+    }
+    int64_t f = 0;
+    for (; f + kLanes <= features; f += kLanes) {
+      Floats r[kLanes];
+      if (count == kLanes) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) r[i] = Load(from[i] + f);
+      } else {
+        for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Load(from[i] + f) : Splat(0.0f);
+      }
+      Transpose(r);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) Store(to + (f + i) * kTile + j, r[i]);
+    }
+    for (; f < features; ++f) {
+      for (int64_t i = 0; i < kLanes; ++i) to[f * kTile + j + i] = i < count ? from[i][f] : 0.0f;
+    }
+  }
+}
+
+// What the rows of one position may see, before the tile cuts it.
+struct Reach {
+  int64_t begin, end;
+};
+Reach ReachOf(const AttentionInputs& in, const AttentionUnit& unit, int64_t query) {
+  Reach reach{unit.key_begin, unit.key_end};
+  const int64_t p = (in.first_position != nullptr ? in.first_position[unit.batch] : 0) + query;
+  if (in.causal) reach.end = MinOf(reach.end, p + 1);
+  if (in.right_window >= 0 && in.right_window < reach.end - p) reach.end = MinOf(reach.end, p + in.right_window + 1);
+  if (in.left_window >= 0) reach.begin = MaxOf(reach.begin, p - in.left_window);
+  return reach;
+}
+
+// Adds one bias term to scores of keys [first, first + n).
+void AddBias(const AttentionBias& bias, int64_t batch, int64_t head, int64_t query, int64_t first, int64_t n,
+             float* scores) {
+  const int64_t at = batch * bias.batch_stride + head * bias.head_stride + query * bias.query_stride +
+                     first * bias.key_stride;
+  if (bias.dtype == DataType::kFloat) {
+    const float* b = static_cast<const float*>(bias.data) + at;
+    if (bias.key_stride == 0) {
+      for (int64_t j = 0; j < n; ++j) scores[j] += *b;
+      return;
+    }
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) Store(scores + j, Load(scores + j) + Load(b + j));
+    for (; j < n; ++j) scores[j] += b[j];
+    return;
+  }
+  const uint8_t* b = static_cast<const uint8_t*>(bias.data) + at;
+  if (bias.key_stride == 0) {
+    if (*b == 0) {
+      for (int64_t j = 0; j < n; ++j) scores[j] = kMinusInfinity;
+    }
+    return;
+  }
+  int64_t j = 0;
+#if defined(__AVX512F__)
+  for (; j + 16 <= n; j += 16) {
+    const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + j)));
+    const __mmask16 excluded = _mm512_testn_epi32_mask(wide, wide);
+    Store(scores + j, _mm512_mask_mov_ps(_mm512_loadu_ps(scores + j), excluded, Splat(kMinusInfinity)));
+  }
+#endif
+  for (; j < n; ++j) scores[j] = b[j] != 0 ? scores[j] : kMinusInfinity;
+}
+
+struct RowState {
+  float max, sum;
+};
+
+// Turns the scores of keys [first, first + n) into exp(score - max), `padded` entries with zeros where nothing is to be
+// seen, and updates max and sum. Returns the factor by which what was summed before must shrink.
+float OnlineSoftmax(const AttentionInputs& in, const AttentionUnit& unit, int64_t query, int64_t head, Reach reach,
+                    int64_t first, int64_t n, int64_t padded, float* scores, RowState& state) {
+  const int64_t begin = MaxOf(reach.begin - first, 0);
+  const int64_t end = MinOf(reach.end - first, n);
+  if (begin >= end) {
+    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Splat(0.0f));
+    return 1.0f;
+  }
+  if (in.softcap > 0) {
+    const Floats cap = Splat(in.softcap), inverse = Splat(1.0f / in.softcap);
+    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, cap * Tanh(Load(scores + j) * inverse));
+  }
+  for (const AttentionBias& bias : in.bias) {
+    if (bias.data != nullptr) AddBias(bias, unit.batch, head, query, first + begin, end - begin, scores + begin);
+  }
+  if (in.alibi != nullptr) {
+    const int64_t p = (in.first_position != nullptr ? in.first_position[unit.batch] : 0) + query;
+    const float slope = in.alibi[head];
+    for (int64_t j = begin; j < end; ++j) scores[j] += slope * static_cast<float>(first + j - p);
+  }
+  for (int64_t j = 0; j < begin; ++j) scores[j] = kMinusInfinity;
+  for (int64_t j = end; j < padded; ++j) scores[j] = kMinusInfinity;
+  Floats top = Splat(kMinusInfinity);
+  for (int64_t j = 0; j < padded; j += kLanes) top = Max(top, Load(scores + j));
+  const float tile_max = MaxOf(top);
+  const float max = tile_max > state.max ? tile_max : state.max;
+  if (max == kMinusInfinity) {
+    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Splat(0.0f));
+    return 1.0f;
+  }
+  const Floats shift = Splat(max);
+  Floats sum = Splat(0.0f);
+  for (int64_t j = 0; j < padded; j += kLanes) {
+    const Floats e = Exp(Load(scores + j) - shift);
+    Store(scores + j, e);
+    sum += e;
+  }
+  float shrink = 1.0f;
+  if (state.max != max) {
+    shrink = Exp(Splat(state.max - max))[0];
+    state.max = max;
+  }
+  state.sum = state.sum * shrink + SumOf(sum);
+  return shrink;
+}
+
+// 1 / (denominator with the head's sink), 0 for a row that saw nothing.
+float Normalizer(const AttentionInputs& in, int64_t head, const RowState& state) {
+  float sum = state.sum;
+  if (in.sinks != nullptr && state.max != kMinusInfinity) sum += Exp(Splat(in.sinks[head] - state.max))[0];
+  return sum == 0.0f ? 0.0f : 1.0f / sum;
+}
+
+void WriteRow(const AttentionInputs& in, int64_t batch, int64_t head, int64_t query, float factor, float* sums) {
+  const int64_t padded = Padded(in.v_head_size);
+  for (int64_t d = 0; d < padded; d += kLanes) Store(sums + d, Load(sums + d) * Splat(factor));
+  char* to = const_cast<char*>(RowOf(in.y, batch, head, query));
+  StoreFloats(sums, in.v_head_size, in.y.dtype, to);
+}
+
+void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratch) {
+  const int64_t group = in.heads / in.kv_heads;
+  const int64_t rows = unit.positions * group;
+  const int64_t d = in.head_size, dv = in.v_head_size;
+  const int64_t dp = Padded(d), dvp = Padded(dv);
+
+  float* sums = unit.partial != nullptr ? unit.partial : scratch;  // [rows][dvp]
+  if (unit.partial == nullptr) scratch += rows * dvp;
+  float* q = scratch;  // [rows][dp]
+  scratch += rows * dp;
+  float* keys = scratch;  // [d][kTile]
+  scratch += dp * kTile;
+  float* values = scratch;  // [kTile][dvp]
+  scratch += kTile * dvp;
+  float* scores = scratch;  // [kAttentionPanel][kTile]
+  scratch += kAttentionPanel * kTile;
+  float* convert = scratch;  // [kLanes][dp]
+  scratch += kAttentionLanePadding * dp;
+  RowState* states = reinterpret_cast<RowState*>(scratch);  // [rows]
+  scratch += rows * 2;
+  Reach* reaches = reinterpret_cast<Reach*>(scratch);  // [positions]
+
+  for (int64_t i = 0; i < rows * dvp; i += kLanes) Store(sums + i, Splat(0.0f));
+  for (int64_t r = 0; r < rows; ++r) states[r] = {kMinusInfinity, 0.0f};
+  for (int64_t s = 0; s < unit.positions; ++s) {
+    reaches[s] = ReachOf(in, unit, unit.first + s);
+    for (int64_t g = 0; g < group; ++g) {
+      float* row = q + (s * group + g) * dp;
+      LoadFloats(RowOf(in.q, unit.batch, unit.kv_head * group + g, unit.first + s), in.q.dtype, d, row);
+      for (int64_t i = d; i < dp; ++i) row[i] = 0.0f;
+      for (int64_t i = 0; i < dp; i += kLanes) Store(row + i, Load(row + i) * Splat(in.scale));
+    }
+  }
+  // Reaches move right with the position, so the ends bound the unit.
+  const int64_t key_begin = reaches[0].begin;
+  const int64_t key_end = reaches[unit.positions - 1].end;
+
+  for (int64_t first = key_begin; first < key_end; first += kTile) {
+    const int64_t n = MinOf(kTile, key_end - first);
+    const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+    PackKeys(in.k, unit.batch, unit.kv_head, first, n, d, keys, convert);
+    const float* v = values;
+    int64_t v_stride = dvp;
+    if (in.v.dtype == DataType::kFloat && dv == dvp) {
+      v = reinterpret_cast<const float*>(RowOf(in.v, unit.batch, unit.kv_head, first));
+      v_stride = in.v.row_stride;
+    } else {
+      for (int64_t j = 0; j < n; ++j) {
+        LoadFloats(RowOf(in.v, unit.batch, unit.kv_head, first + j), in.v.dtype, dv, values + j * dvp);
+        for (int64_t i = dv; i < dvp; ++i) values[j * dvp + i] = 0.0f;
+      }
+    }
+    for (int64_t r0 = 0; r0 < rows; r0 += kAttentionPanel) {
+      const int64_t count = MinOf(kAttentionPanel, rows - r0);
+      if (reaches[(r0 + count - 1) / group].end <= first || reaches[r0 / group].begin >= first + n) continue;
+      Multiply(count, padded, d, q + r0 * dp, dp, keys, kTile, scores, kTile, /*add=*/false);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t s = (r0 + i) / group;
+        const int64_t head = unit.kv_head * group + (r0 + i) % group;
+        RowState& state = states[r0 + i];
+        const float shrink = OnlineSoftmax(in, unit, unit.first + s, head, reaches[s], first, n, padded,
+                                           scores + i * kTile, state);
+        if (shrink != 1.0f) {
+          float* row = sums + (r0 + i) * dvp;
+          for (int64_t j = 0; j < dvp; j += kLanes) Store(row + j, Load(row + j) * Splat(shrink));
+        }
+      }
+      Multiply(count, dvp, n, scores, kTile, v, v_stride, sums + r0 * dvp, dvp, /*add=*/true);
+    }
+  }
+
+  if (unit.partial != nullptr) {
+    float* out = unit.partial + rows * dvp;
+    for (int64_t r = 0; r < rows; ++r) {
+      out[r] = states[r].max;
+      out[rows + r] = states[r].sum;
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t head = unit.kv_head * group + r % group;
+    WriteRow(in, unit.batch, head, unit.first + r / group, Normalizer(in, head, states[r]), sums + r * dvp);
+  }
+}
+
+void Merge(const AttentionInputs& in, const AttentionUnit& unit, const float* partials, int splits, int64_t stride) {
+  const int64_t group = in.heads / in.kv_heads;
+  const int64_t rows = unit.positions * group;
+  const int64_t dvp = Padded(in.v_head_size);
+  float* first = const_cast<float*>(partials);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* maxima = partials + rows * dvp + r;
+    RowState state{kMinusInfinity, 0.0f};
+    for (int i = 0; i < splits; ++i) {
+      if (maxima[i * stride] > state.max) state.max = maxima[i * stride];
+    }
+    float* sums = first + r * dvp;
+    for (int i = 0; i < splits; ++i) {
+      const float max = maxima[i * stride], sum = maxima[i * stride + rows];
+      const float factor = max == state.max ? 1.0f : Exp(Splat(max - state.max))[0];
+      state.sum += factor * sum;
+      const float* from = sums + i * stride;
+      for (int64_t d = 0; d < dvp; d += kLanes) {
+        const Floats part = Load(from + d) * Splat(factor);
+        Store(sums + d, i == 0 ? part : Load(sums + d) + part);
+      }
+    }
+    const int64_t head = unit.kv_head * group + r % group;
+    WriteRow(in, unit.batch, head, unit.first + r / group, Normalizer(in, head, state), sums);
+  }
+}
+
+}  // namespace
+
+extern const AttentionKernels RONDO_ISA_NAME(kAttentionKernels);
+const AttentionKernels RONDO_ISA_NAME(kAttentionKernels) = {RONDO_ISA_STRING, kLanes, RunUnit, Merge};
+
+}  // namespace rondo
