@@ -7,8 +7,12 @@
 // Rows are ordered by position first, heads second, so a panel's causal limits lie close together and whole panels
 // are skipped.
 #include "ops/kernels/attention.h"
-#include "ops/kernels/isa.h"
 #include "ops/kernels/lanes.h"
+
+#ifndef RONDO_ISA_NAME
+#define RONDO_ISA_NAME(x) x##_baseline
+#define RONDO_ISA_STRING "baseline"
+#endif
 
 namespace rondo {
 namespace {
