@@ -16,7 +16,8 @@ namespace {
 
 // ---- Attention (23, 24, 25) ----
 // Y = softmax(cap(scale * Q K^T) + mask) V
-// Inputs: Q [B, Hq, T, D] or [B, T, Hq * D]; K, V likewise with Hkv heads and L rows; attn_mask? bool (true = attend) or
+// Inputs: Q [B, Hq, T, D] or [B, T, Hq * D]; K, V likewise with Hkv heads and L rows; attn_mask? bool (true = attend)
+// or
 //   number, broadcast to [B, Hq, T, S], S = P + L, its last dim may be shorter (the rest is excluded); past_key?
 //   [B, Hkv, P, D], past_value? [B, Hkv, P, Dv]; (24) nonpad_kv_seqlen? int64[B], not together with the past.
 // Outputs: Y as Q; present_key? [B, Hkv, S, D], present_value?; qk_matmul_output? [B, Hq, T, S].
@@ -105,8 +106,8 @@ absl::Status InferAttention(InferContext& ctx) {
     }
   }
   if (ctx.has_input(kNonpad)) RONDO_RETURN_IF_ERROR(ctx.ExpectRank(kNonpad, 1, 1));
-  ctx.SetOutput(kY, type, rank == 4 ? Shape{q.batch, q.heads, q.length, v.size}
-                                    : Shape{q.batch, q.length, q.heads * v.size});
+  ctx.SetOutput(kY, type,
+                rank == 4 ? Shape{q.batch, q.heads, q.length, v.size} : Shape{q.batch, q.length, q.heads * v.size});
   ctx.SetOutput(kPresentKey, type, Shape{k.batch, k.heads, total, k.size});
   ctx.SetOutput(kPresentValue, v_type, Shape{v.batch, v.heads, total, v.size});
   ctx.SetOutput(kScores, type, Shape{q.batch, q.heads, q.length, total});
@@ -235,9 +236,16 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
   }
   RONDO_ASSIGN_OR_RETURN(const int64_t precision, ctx.attributes.Int("softmax_precision", 0));
   switch (precision) {
-    case 0: break;
-    case 1: case 10: case 11: case 16: in.softmax_precision = static_cast<DataType>(precision); break;
-    default: return InvalidArgument("softmax_precision ", precision, ": expected 1, 10, 11 or 16");
+    case 0:
+      break;
+    case 1:
+    case 10:
+    case 11:
+    case 16:
+      in.softmax_precision = static_cast<DataType>(precision);
+      break;
+    default:
+      return InvalidArgument("softmax_precision ", precision, ": expected 1, 10, 11 or 16");
   }
   RONDO_ASSIGN_OR_RETURN(const int64_t mode, ctx.attributes.Int("qk_matmul_output_mode", 0));
   if (mode < 0 || mode > 3) return InvalidArgument("qk_matmul_output_mode ", mode, ": expected 0 to 3");
@@ -254,8 +262,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
     RONDO_RETURN_IF_ERROR(CheckBiasDims("attn_mask", kernel->mask_dims, in.batch, in.heads, in.queries, in.keys));
     const DataType mask_type = ctx.input_dtype(kMask);
     const bool doubles = type == DataType::kDouble || v_type == DataType::kDouble;
-    kernel->mask_is_direct = mask_type == DataType::kBool || mask_type == DataType::kFloat ||
-                             (mask_type == DataType::kDouble && doubles);
+    kernel->mask_is_direct =
+        mask_type == DataType::kBool || mask_type == DataType::kFloat || (mask_type == DataType::kDouble && doubles);
     if (!kernel->mask_is_direct) {
       RONDO_ASSIGN_OR_RETURN(const int64_t count, CheckedElementCount(kernel->mask_dims));
       kernel->mask_offset = layout.Add(static_cast<size_t>(count) * sizeof(float));
@@ -268,7 +276,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
     return ByteSize(dtype, in.batch * in.kv_heads * in.keys * size);
   };
   if (kernel->has_past && !ctx.has_output(kPresentKey)) kernel->keys_offset = layout.Add(rows_bytes(type, q.size));
-  if (kernel->has_past && !ctx.has_output(kPresentValue)) kernel->values_offset = layout.Add(rows_bytes(v_type, v.size));
+  if (kernel->has_past && !ctx.has_output(kPresentValue))
+    kernel->values_offset = layout.Add(rows_bytes(v_type, v.size));
   kernel->ends_offset = layout.Add(static_cast<size_t>(in.batch) * 2 * sizeof(int64_t));
   kernel->attention = PrepareAttention(ctx, in, &layout);
   in.scores = nullptr;
@@ -277,8 +286,18 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
 }
 
 const OpDef kRows[] = {
-    {.type = "Attention", .since = 23, .inputs = {3, 6}, .outputs = {1, 4}, .infer = InferAttention, .prepare = PrepareOnnxAttention},
-    {.type = "Attention", .since = 24, .inputs = {3, 7}, .outputs = {1, 4}, .infer = InferAttention, .prepare = PrepareOnnxAttention},
+    {.type = "Attention",
+     .since = 23,
+     .inputs = {3, 6},
+     .outputs = {1, 4},
+     .infer = InferAttention,
+     .prepare = PrepareOnnxAttention},
+    {.type = "Attention",
+     .since = 24,
+     .inputs = {3, 7},
+     .outputs = {1, 4},
+     .infer = InferAttention,
+     .prepare = PrepareOnnxAttention},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "graph/numeric.h"
 #include "ops/dispatch.h"
+#include "ops/kernels/isa.h"
 #include "ops/parallel.h"
 
 namespace rondo {
@@ -34,8 +35,8 @@ absl::StatusOr<int64_t> HeadsAttribute(const AttributeReader& attributes, absl::
 PreparedAttention PrepareAttention(PrepareContext& ctx, const AttentionInputs& shapes, ScratchLayout* layout) {
   PreparedAttention prepared;
   prepared.threads = std::max(ctx.threads(), 1);
-  const bool doubles = shapes.q.dtype == DataType::kDouble || shapes.k.dtype == DataType::kDouble ||
-                       shapes.v.dtype == DataType::kDouble;
+  const bool doubles =
+      shapes.q.dtype == DataType::kDouble || shapes.k.dtype == DataType::kDouble || shapes.v.dtype == DataType::kDouble;
   // Asked-for rounding that is coarser than what the tiled kernel does.
   const bool rounds = shapes.q.dtype == DataType::kFloat && shapes.softmax_precision != DataType::kUndefined &&
                       shapes.softmax_precision != DataType::kFloat;
@@ -58,7 +59,7 @@ void PreparedAttention::Run(const AttentionInputs& in, void* scratch) const {
 }
 
 std::string PreparedAttention::Implementation() const {
-  return reference ? "plain" : absl::StrCat("own:flash:", AttentionIsa());
+  return reference ? "plain" : absl::StrCat("own:flash:", IsaName(ActiveIsa()));
 }
 
 AttentionView HeadsFirst(const void* data, DataType dtype, int64_t heads, int64_t capacity, int64_t size) {
@@ -108,20 +109,45 @@ void ConvertToFloat(const Tensor& tensor, float* out) {
     for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(from[i]);
   };
   switch (tensor.dtype()) {
-    case DataType::kFloat: std::memcpy(out, tensor.raw(), static_cast<size_t>(n) * sizeof(float)); break;
-    case DataType::kDouble: copy(tensor.data<double>()); break;
-    case DataType::kFloat16: copy(tensor.data<Float16>()); break;
-    case DataType::kBFloat16: copy(tensor.data<BFloat16>()); break;
-    case DataType::kInt8: copy(tensor.data<int8_t>()); break;
+    case DataType::kFloat:
+      std::memcpy(out, tensor.raw(), static_cast<size_t>(n) * sizeof(float));
+      break;
+    case DataType::kDouble:
+      copy(tensor.data<double>());
+      break;
+    case DataType::kFloat16:
+      copy(tensor.data<Float16>());
+      break;
+    case DataType::kBFloat16:
+      copy(tensor.data<BFloat16>());
+      break;
+    case DataType::kInt8:
+      copy(tensor.data<int8_t>());
+      break;
     case DataType::kBool:
-    case DataType::kUInt8: copy(tensor.data<uint8_t>()); break;
-    case DataType::kInt16: copy(tensor.data<int16_t>()); break;
-    case DataType::kUInt16: copy(tensor.data<uint16_t>()); break;
-    case DataType::kInt32: copy(tensor.data<int32_t>()); break;
-    case DataType::kUInt32: copy(tensor.data<uint32_t>()); break;
-    case DataType::kInt64: copy(tensor.data<int64_t>()); break;
-    case DataType::kUInt64: copy(tensor.data<uint64_t>()); break;
-    default: std::fill(out, out + n, 0.0f);
+    case DataType::kUInt8:
+      copy(tensor.data<uint8_t>());
+      break;
+    case DataType::kInt16:
+      copy(tensor.data<int16_t>());
+      break;
+    case DataType::kUInt16:
+      copy(tensor.data<uint16_t>());
+      break;
+    case DataType::kInt32:
+      copy(tensor.data<int32_t>());
+      break;
+    case DataType::kUInt32:
+      copy(tensor.data<uint32_t>());
+      break;
+    case DataType::kInt64:
+      copy(tensor.data<int64_t>());
+      break;
+    case DataType::kUInt64:
+      copy(tensor.data<uint64_t>());
+      break;
+    default:
+      std::fill(out, out + n, 0.0f);
   }
 }
 
@@ -136,7 +162,8 @@ void ConvertFromFloat(const float* in, int64_t count, DataType dtype, void* out)
     case DataType::kDouble:
       for (int64_t i = 0; i < count; ++i) static_cast<double*>(out)[i] = in[i];
       break;
-    default: std::memcpy(out, in, static_cast<size_t>(count) * sizeof(float));
+    default:
+      std::memcpy(out, in, static_cast<size_t>(count) * sizeof(float));
   }
 }
 

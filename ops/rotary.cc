@@ -1,11 +1,12 @@
-// Rotary position embedding as an operator of its own: ai.onnx's and com.microsoft's, which differ in the order of their
-// operands and in where the number of heads comes from.
+// Rotary position embedding as an operator of its own: ai.onnx's and com.microsoft's, which differ in the order of
+// their operands and in where the number of heads comes from.
+#include "ops/kernels/rotary.h"
+
 #include <algorithm>
 
 #include "ops/attention_common.h"
 #include "ops/dispatch.h"
 #include "ops/families.h"
-#include "ops/kernels/rotary.h"
 #include "ops/parallel.h"
 
 namespace rondo {
@@ -111,7 +112,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareRotary(PrepareContext& ctx, const
   shape.batch_stride = shape.length * shape.heads * shape.size;
   const int64_t rotated = rotary_dim == 0 ? shape.size : rotary_dim;
   if (rotated != 2 * shape.half || rotated > shape.size || rotated < 0) {
-    return InvalidArgument("cos_cache holds ", shape.half, " angles: expected ", rotated, " / 2, head size ", shape.size);
+    return InvalidArgument("cos_cache holds ", shape.half, " angles: expected ", rotated, " / 2, head size ",
+                           shape.size);
   }
   if (ctx.has_input(slots.positions)) {
     const Dims ids = ctx.input_dims(slots.positions);
@@ -158,8 +160,18 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMicrosoftRotary(PrepareContext& c
 }
 
 const OpDef kRows[] = {
-    {.type = "RotaryEmbedding", .since = 23, .inputs = {3, 4}, .infer = InferOnnxRotary, .prepare = PrepareOnnxRotary, .in_place = InputBit(0)},
-    {.domain = "com.microsoft", .type = "RotaryEmbedding", .inputs = {4, 4}, .infer = InferMicrosoftRotary, .prepare = PrepareMicrosoftRotary, .in_place = InputBit(0)},
+    {.type = "RotaryEmbedding",
+     .since = 23,
+     .inputs = {3, 4},
+     .infer = InferOnnxRotary,
+     .prepare = PrepareOnnxRotary,
+     .in_place = InputBit(0)},
+    {.domain = "com.microsoft",
+     .type = "RotaryEmbedding",
+     .inputs = {4, 4},
+     .infer = InferMicrosoftRotary,
+     .prepare = PrepareMicrosoftRotary,
+     .in_place = InputBit(0)},
 };
 
 }  // namespace

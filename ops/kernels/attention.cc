@@ -6,13 +6,25 @@
 #include <limits>
 
 #include "graph/numeric.h"
+#include "ops/kernels/isa.h"
 #include "ops/parallel.h"
 
 namespace rondo {
 
+namespace baseline {
+extern const AttentionKernels kAttentionKernels;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const AttentionKernels kAttentionKernels;
+}
+namespace avx512 {
+extern const AttentionKernels kAttentionKernels;
+}
+#endif
+
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // Rows that share one pass over the keys: enough to hide the packing of a tile, few enough for the second-level cache.
 constexpr int64_t kRowsPerUnit = 192;
 // Keys below which a split costs more than it gives.
@@ -20,7 +32,13 @@ constexpr int64_t kMinKeysPerSplit = 512;
 
 int64_t Padded(int64_t n) { return (n + kAttentionLanePadding - 1) / kAttentionLanePadding * kAttentionLanePadding; }
 
-const AttentionKernels& Kernels();
+const AttentionKernels& Kernels() {
+#if defined(__x86_64__)
+  if (ActiveIsa() == Isa::kAvx512) return avx512::kAttentionKernels;
+  if (ActiveIsa() == Isa::kAvx2) return avx2::kAttentionKernels;
+#endif
+  return baseline::kAttentionKernels;
+}
 
 // Keys that some query of positions [first, first + count) of `batch` may see.
 void KeyRange(const AttentionInputs& in, int64_t batch, int64_t first, int64_t count, int64_t* begin, int64_t* end) {
@@ -43,7 +61,8 @@ AttentionPlan PlanAttention(const AttentionInputs& in, int threads) {
   AttentionPlan plan;
   const int64_t group = in.heads / std::max<int64_t>(in.kv_heads, 1);
   plan.threads = std::max(threads, 1);
-  plan.positions_per_unit = std::clamp<int64_t>(kRowsPerUnit / std::max<int64_t>(group, 1), 1, std::max<int64_t>(in.queries, 1));
+  plan.positions_per_unit =
+      std::clamp<int64_t>(kRowsPerUnit / std::max<int64_t>(group, 1), 1, std::max<int64_t>(in.queries, 1));
   // A lone long unit would leave threads idle: halve until each has some, but not below a panel.
   const auto units = [&] {
     return in.batch * in.kv_heads * ((in.queries + plan.positions_per_unit - 1) / plan.positions_per_unit);
@@ -96,8 +115,10 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
   }
   if (plan.max_splits > 1) splits = std::clamp<int64_t>(longest / kMinKeysPerSplit, 1, plan.max_splits);
   // About 16 multiply-adds per nanosecond.
-  const double unit_ns = static_cast<double>(plan.positions_per_unit * group) * static_cast<double>(longest / splits + 1) *
-                         static_cast<double>(in.head_size + in.v_head_size) / 16.0 + 300;
+  const double unit_ns = static_cast<double>(plan.positions_per_unit * group) *
+                             static_cast<double>(longest / splits + 1) *
+                             static_cast<double>(in.head_size + in.v_head_size) / 16.0 +
+                         300;
   const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(20000 / unit_ns));
 
   if (splits == 1) {
@@ -119,17 +140,12 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
     }
   });
   for (int64_t i = 0; i < units; ++i) {
-    kernels.merge(in, unit_at(i), partials + i * splits * plan.partial_floats, static_cast<int>(splits), plan.partial_floats);
+    kernels.merge(in, unit_at(i), partials + i * splits * plan.partial_floats, static_cast<int>(splits),
+                  plan.partial_floats);
   }
 }
 
-const char* AttentionIsa() { return Kernels().name; }
-
-extern const AttentionKernels kAttentionKernels_baseline;
-
 namespace {
-
-const AttentionKernels& Kernels() { return kAttentionKernels_baseline; }
 
 template <typename C>
 void LoadRow(const AttentionView& view, int64_t batch, int64_t head, int64_t row, int64_t n, C* out) {
@@ -169,10 +185,14 @@ void StoreElements(const C* in, int64_t n, DataType dtype, void* out, int64_t at
 template <typename C>
 C RoundTo(DataType precision, C x) {
   switch (precision) {
-    case DataType::kFloat: return static_cast<float>(x);
-    case DataType::kFloat16: return static_cast<float>(Float16(static_cast<float>(x)));
-    case DataType::kBFloat16: return static_cast<float>(BFloat16(static_cast<float>(x)));
-    default: return x;
+    case DataType::kFloat:
+      return static_cast<float>(x);
+    case DataType::kFloat16:
+      return static_cast<float>(Float16(static_cast<float>(x)));
+    case DataType::kBFloat16:
+      return static_cast<float>(BFloat16(static_cast<float>(x)));
+    default:
+      return x;
   }
 }
 
@@ -184,8 +204,10 @@ C BiasAt(const AttentionBias& bias, int64_t b, int64_t h, int64_t i, int64_t j) 
   switch (bias.dtype) {
     case DataType::kBool:
       return static_cast<const uint8_t*>(bias.data)[at] != 0 ? C{0} : -std::numeric_limits<C>::infinity();
-    case DataType::kDouble: return static_cast<C>(static_cast<const double*>(bias.data)[at]);
-    default: return static_cast<const float*>(bias.data)[at];
+    case DataType::kDouble:
+      return static_cast<C>(static_cast<const double*>(bias.data)[at]);
+    default:
+      return static_cast<const float*>(bias.data)[at];
   }
 }
 
@@ -260,18 +282,20 @@ int64_t ReferenceRowElements(const AttentionInputs& in) {
 }
 
 bool ComputesInDouble(const AttentionInputs& in) {
-  return in.q.dtype == DataType::kDouble || in.v.dtype == DataType::kDouble || in.softmax_precision == DataType::kDouble;
+  return in.q.dtype == DataType::kDouble || in.v.dtype == DataType::kDouble ||
+         in.softmax_precision == DataType::kDouble;
 }
 
 template <typename C>
 void Reference(const AttentionInputs& in, int threads, void* scratch) {
   const int64_t per_worker = ReferenceRowElements(in);
-  ParallelFor(in.batch * in.heads * in.queries, 1 + 20000 / std::max<int64_t>(1, in.keys * in.head_size), [&](int64_t begin, int64_t end) {
-    C* own = static_cast<C*>(scratch) + std::min(WorkerIndex(), threads - 1) * per_worker;
-    for (int64_t r = begin; r < end; ++r) {
-      ReferenceRow<C>(in, r / in.queries / in.heads, r / in.queries % in.heads, r % in.queries, own);
-    }
-  });
+  ParallelFor(in.batch * in.heads * in.queries, 1 + 20000 / std::max<int64_t>(1, in.keys * in.head_size),
+              [&](int64_t begin, int64_t end) {
+                C* own = static_cast<C*>(scratch) + std::min(WorkerIndex(), threads - 1) * per_worker;
+                for (int64_t r = begin; r < end; ++r) {
+                  ReferenceRow<C>(in, r / in.queries / in.heads, r / in.queries % in.heads, r % in.queries, own);
+                }
+              });
 }
 
 }  // namespace

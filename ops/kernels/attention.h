@@ -1,6 +1,7 @@
 // Scaled dot-product attention, once, for every operator that contains it.
 //
-//   Y[b, h, i, :] = sum_j P[j] V[b, h / G, j, :],   P = softmax_j(cap(scale * Q[b, h, i] . K[b, h / G, j]) + bias[b, h, i, j])
+//   Y[b, h, i, :] = sum_j P[j] V[b, h / G, j, :],   P = softmax_j(cap(scale * Q[b, h, i] . K[b, h / G, j]) + bias[b, h,
+//   i, j])
 //
 // over the keys j that query i may see; G = heads / kv_heads query heads share one key/value head, which is never
 // repeated. Operands are strided views (a cache's head stride is capacity * head size), so nothing is transposed or
@@ -9,8 +10,7 @@
 //     normalizer calculation for softmax"), scores never materialised, cost proportional to the keys that can be seen;
 //   * ReferenceAttention: one row of scores at a time, for checks, float64, and operators that expose their scores.
 //
-// This header is included by files that are compiled for a specific instruction set: nothing in it may instantiate
-// code.
+// This header is included by files that are compiled per instruction set: nothing in it may instantiate code.
 #ifndef RONDO_OPS_KERNELS_ATTENTION_H_
 #define RONDO_OPS_KERNELS_ATTENTION_H_
 
@@ -65,9 +65,9 @@ struct AttentionInputs {
   int64_t left_window = -1;
   int64_t right_window = -1;
 
-  AttentionBias bias[2];          // unused where data is null
-  const float* alibi = nullptr;   // [heads]; adds alibi[h] * (j - p)
-  const float* sinks = nullptr;   // [heads]; exp(sinks[h]) joins the softmax's denominator, with no value
+  AttentionBias bias[2];         // unused where data is null
+  const float* alibi = nullptr;  // [heads]; adds alibi[h] * (j - p)
+  const float* sinks = nullptr;  // [heads]; exp(sinks[h]) joins the softmax's denominator, with no value
 
   // Reference only.
   // The scores' fourth output of Attention, [batch, heads, queries, keys] of q's type, null when not wanted.
@@ -82,7 +82,7 @@ struct AttentionInputs {
 struct AttentionPlan {
   int64_t positions_per_unit = 1;  // query positions whose rows (times group) one unit handles
   int64_t rows_per_unit = 1;
-  int64_t max_splits = 1;  // of the keys, when there are fewer units than threads
+  int64_t max_splits = 1;      // of the keys, when there are fewer units than threads
   int64_t unit_floats = 0;     // scratch of one worker
   int64_t partial_floats = 0;  // scratch of one unit's partial result when keys are split
   int threads = 1;
@@ -93,8 +93,6 @@ AttentionPlan PlanAttention(const AttentionInputs& shapes, int threads);
 // `scratch`: plan.scratch_bytes, 64-byte aligned. REQUIRES: types float32, float16 or bfloat16; no scores wanted.
 // A query that sees no key gives zeros.
 void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* scratch);
-// Name of the instruction set in use, for Kernel::Implementation().
-const char* AttentionIsa();
 
 size_t ReferenceAttentionScratch(const AttentionInputs& shapes, int threads);
 void ReferenceAttention(const AttentionInputs& in, int threads, void* scratch);
@@ -109,11 +107,10 @@ struct AttentionUnit {
   float* partial;
 };
 struct AttentionKernels {
-  const char* name;
-  int lanes;
   void (*run_unit)(const AttentionInputs& in, const AttentionUnit& unit, float* scratch);
   // Joins the `splits` partial results of a unit, `stride` floats apart, and writes Y.
-  void (*merge)(const AttentionInputs& in, const AttentionUnit& unit, const float* partials, int splits, int64_t stride);
+  void (*merge)(const AttentionInputs& in, const AttentionUnit& unit, const float* partials, int splits,
+                int64_t stride);
 };
 // Keys that are scored at once, and the padding of a head size.
 inline constexpr int64_t kAttentionKeyTile = 64;

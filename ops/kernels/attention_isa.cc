@@ -7,14 +7,10 @@
 // Rows are ordered by position first, heads second, so a panel's causal limits lie close together and whole panels
 // are skipped.
 #include "ops/kernels/attention.h"
-#include "ops/kernels/lanes.h"
-
-#ifndef RONDO_ISA_NAME
-#define RONDO_ISA_NAME(x) x##_baseline
-#define RONDO_ISA_STRING "baseline"
-#endif
+#include "ops/kernels/simd.h"
 
 namespace rondo {
+namespace RONDO_ISA {
 namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
@@ -23,30 +19,68 @@ constexpr int64_t kTile = kAttentionKeyTile;
 constexpr int kBlockRows = 6;
 constexpr int kBlockVectors = kLanes == 16 ? 4 : 2;
 
-inline int64_t Padded(int64_t n) { return (n + kAttentionLanePadding - 1) / kAttentionLanePadding * kAttentionLanePadding; }
+inline int64_t Padded(int64_t n) {
+  return (n + kAttentionLanePadding - 1) / kAttentionLanePadding * kAttentionLanePadding;
+}
 inline int64_t MinOf(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t MaxOf(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// n floats of any of the three types, as floats; and back.
+void LoadFloats(const void* data, DataType dtype, int64_t n, float* out) {
+  if (dtype == DataType::kFloat) {
+    memcpy(out, data, static_cast<size_t>(n) * 4);
+    return;
+  }
+  const bool half = dtype == DataType::kFloat16;
+  const uint16_t* p = static_cast<const uint16_t*>(data);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const U16 bits = n - i >= kLanes ? LoadAs<U16>(p + i) : LoadPartialAs<U16>(p + i, n - i);
+    const F x = half ? FromFloat16(bits) : FromBFloat16(bits);
+    if (n - i >= kLanes) {
+      Store(out + i, x);
+    } else {
+      StorePartial(out + i, x, n - i);
+    }
+  }
+}
+void StoreFloats(const float* in, int64_t n, DataType dtype, void* out) {
+  if (dtype == DataType::kFloat) {
+    memcpy(out, in, static_cast<size_t>(n) * 4);
+    return;
+  }
+  const bool half = dtype == DataType::kFloat16;
+  uint16_t* p = static_cast<uint16_t*>(out);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const F x = n - i >= kLanes ? Load(in + i) : LoadPartial(in + i, n - i);
+    const U16 bits = half ? ToFloat16(x) : ToBFloat16(x);
+    if (n - i >= kLanes) {
+      Store(p + i, bits);
+    } else {
+      StorePartial(p + i, bits, n - i);
+    }
+  }
+}
 
 // c[M][V vectors] (+)= a[M][k] * b[k][V vectors]. One row alone keeps four partial sums, else it would wait for each.
 template <int M, int V>
 void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
   constexpr int kChains = M == 1 ? 4 : 1;
-  Floats sum[kChains][M][V];
+  F sum[kChains][M][V];
   for (int u = 0; u < kChains; ++u) {
     for (int i = 0; i < M; ++i) {
-      for (int v = 0; v < V; ++v) sum[u][i][v] = Splat(0.0f);
+      for (int v = 0; v < V; ++v) sum[u][i][v] = Set(0.0f);
     }
   }
   int64_t p = 0;
   for (; p + kChains <= k; p += kChains) {
 #pragma GCC unroll 4
     for (int u = 0; u < kChains; ++u) {
-      Floats row[V];
+      F row[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) row[v] = Load(b + (p + u) * ldb + v * kLanes);
 #pragma GCC unroll 6
       for (int i = 0; i < M; ++i) {
-        const Floats x = Splat(a[i * lda + p + u]);
+        const F x = Set(a[i * lda + p + u]);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) sum[u][i][v] += x * row[v];
       }
@@ -54,7 +88,7 @@ void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, 
   }
   for (; p < k; ++p) {
     for (int i = 0; i < M; ++i) {
-      const Floats x = Splat(a[i * lda + p]);
+      const F x = Set(a[i * lda + p]);
       for (int v = 0; v < V; ++v) sum[0][i][v] += x * Load(b + p * ldb + v * kLanes);
     }
   }
@@ -62,7 +96,7 @@ void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, 
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      Floats total = sum[0][i][v];
+      F total = sum[0][i][v];
       for (int u = 1; u < kChains; ++u) total += sum[u][i][v];
       float* to = c + i * ldc + v * kLanes;
       if (add) total += Load(to);
@@ -82,12 +116,24 @@ void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const float* b, in
     const float* ar = a + row * lda;
     float* cr = c + row * ldc;
     switch (rows) {
-      case 1: Block<1, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
-      case 2: Block<2, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
-      case 3: Block<3, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
-      case 4: Block<4, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
-      case 5: Block<5, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
-      default: Block<6, V>(k, ar, lda, b, ldb, cr, ldc, add); break;
+      case 1:
+        Block<1, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
+      case 2:
+        Block<2, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
+      case 3:
+        Block<3, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
+      case 4:
+        Block<4, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
+      case 5:
+        Block<5, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
+      default:
+        Block<6, V>(k, ar, lda, b, ldb, cr, ldc, add);
+        break;
     }
     row += rows;
   }
@@ -101,19 +147,26 @@ void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, cons
     Strip<kBlockVectors>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
   }
   switch ((n - j) / kLanes) {
-    case 1: Strip<1>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
+    case 1:
+      Strip<1>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+      break;
 #if defined(__AVX512F__)
-    case 2: Strip<2>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
-    case 3: Strip<3>(m, k, a, lda, b + j, ldb, c + j, ldc, add); break;
+    case 2:
+      Strip<2>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+      break;
+    case 3:
+      Strip<3>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+      break;
 #endif
-    default: break;
+    default:
+      break;
   }
 }
 
 #if defined(__AVX512F__)
 template <int S>
-inline void ExchangeStage(Floats* r) {
-  Ints low, high;
+inline void ExchangeStage(F* r) {
+  I low, high;
   for (int l = 0; l < kLanes; ++l) {
     low[l] = (l & S) ? kLanes + l - S : l;
     high[l] = (l & S) ? kLanes + l : l + S;
@@ -121,19 +174,19 @@ inline void ExchangeStage(Floats* r) {
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) {
     if (i & S) continue;
-    const Floats a = r[i], b = r[i + S];
+    const F a = r[i], b = r[i + S];
     r[i] = __builtin_shuffle(a, b, low);
     r[i + S] = __builtin_shuffle(a, b, high);
   }
 }
-inline void Transpose(Floats* r) {
+inline void Transpose(F* r) {
   ExchangeStage<1>(r);
   ExchangeStage<2>(r);
   ExchangeStage<4>(r);
   ExchangeStage<8>(r);
 }
 #elif defined(__AVX2__)
-inline void Transpose(Floats* r) {
+inline void Transpose(F* r) {
   __m256 t[8], u[8];
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -151,7 +204,7 @@ inline void Transpose(Floats* r) {
   }
 }
 #else
-inline void Transpose(Floats* r) {
+inline void Transpose(F* r) {
   for (int i = 0; i < kLanes; ++i) {
     for (int j = i + 1; j < kLanes; ++j) {
       const float x = r[i][j];
@@ -187,12 +240,12 @@ void PackKeys(const AttentionView& view, int64_t batch, int64_t head, int64_t fi
     }
     int64_t f = 0;
     for (; f + kLanes <= features; f += kLanes) {
-      Floats r[kLanes];
+      F r[kLanes];
       if (count == kLanes) {
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) r[i] = Load(from[i] + f);
       } else {
-        for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Load(from[i] + f) : Splat(0.0f);
+        for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Load(from[i] + f) : Set(0.0f);
       }
       Transpose(r);
 #pragma GCC unroll 16
@@ -220,8 +273,8 @@ Reach ReachOf(const AttentionInputs& in, const AttentionUnit& unit, int64_t quer
 // Adds one bias term to scores of keys [first, first + n).
 void AddBias(const AttentionBias& bias, int64_t batch, int64_t head, int64_t query, int64_t first, int64_t n,
              float* scores) {
-  const int64_t at = batch * bias.batch_stride + head * bias.head_stride + query * bias.query_stride +
-                     first * bias.key_stride;
+  const int64_t at =
+      batch * bias.batch_stride + head * bias.head_stride + query * bias.query_stride + first * bias.key_stride;
   if (bias.dtype == DataType::kFloat) {
     const float* b = static_cast<const float*>(bias.data) + at;
     if (bias.key_stride == 0) {
@@ -245,7 +298,7 @@ void AddBias(const AttentionBias& bias, int64_t batch, int64_t head, int64_t que
   for (; j + 16 <= n; j += 16) {
     const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + j)));
     const __mmask16 excluded = _mm512_testn_epi32_mask(wide, wide);
-    Store(scores + j, _mm512_mask_mov_ps(_mm512_loadu_ps(scores + j), excluded, Splat(kMinusInfinity)));
+    Store(scores + j, _mm512_mask_mov_ps(_mm512_loadu_ps(scores + j), excluded, Set(kMinusInfinity)));
   }
 #endif
   for (; j < n; ++j) scores[j] = b[j] != 0 ? scores[j] : kMinusInfinity;
@@ -262,11 +315,11 @@ float OnlineSoftmax(const AttentionInputs& in, const AttentionUnit& unit, int64_
   const int64_t begin = MaxOf(reach.begin - first, 0);
   const int64_t end = MinOf(reach.end - first, n);
   if (begin >= end) {
-    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Splat(0.0f));
+    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Set(0.0f));
     return 1.0f;
   }
   if (in.softcap > 0) {
-    const Floats cap = Splat(in.softcap), inverse = Splat(1.0f / in.softcap);
+    const F cap = Set(in.softcap), inverse = Set(1.0f / in.softcap);
     for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, cap * Tanh(Load(scores + j) * inverse));
   }
   for (const AttentionBias& bias : in.bias) {
@@ -279,40 +332,40 @@ float OnlineSoftmax(const AttentionInputs& in, const AttentionUnit& unit, int64_
   }
   for (int64_t j = 0; j < begin; ++j) scores[j] = kMinusInfinity;
   for (int64_t j = end; j < padded; ++j) scores[j] = kMinusInfinity;
-  Floats top = Splat(kMinusInfinity);
-  for (int64_t j = 0; j < padded; j += kLanes) top = Max(top, Load(scores + j));
-  const float tile_max = MaxOf(top);
+  F top = Set(kMinusInfinity);
+  for (int64_t j = 0; j < padded; j += kLanes) top = AtLeast(top, Load(scores + j));
+  const float tile_max = HorizontalMax(top);
   const float max = tile_max > state.max ? tile_max : state.max;
   if (max == kMinusInfinity) {
-    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Splat(0.0f));
+    for (int64_t j = 0; j < padded; j += kLanes) Store(scores + j, Set(0.0f));
     return 1.0f;
   }
-  const Floats shift = Splat(max);
-  Floats sum = Splat(0.0f);
+  const F shift = Set(max);
+  F sum = Set(0.0f);
   for (int64_t j = 0; j < padded; j += kLanes) {
-    const Floats e = Exp(Load(scores + j) - shift);
+    const F e = Exp(Load(scores + j) - shift);
     Store(scores + j, e);
     sum += e;
   }
   float shrink = 1.0f;
   if (state.max != max) {
-    shrink = Exp(Splat(state.max - max))[0];
+    shrink = Exp(Set(state.max - max))[0];
     state.max = max;
   }
-  state.sum = state.sum * shrink + SumOf(sum);
+  state.sum = state.sum * shrink + HorizontalSum(sum);
   return shrink;
 }
 
 // 1 / (denominator with the head's sink), 0 for a row that saw nothing.
 float Normalizer(const AttentionInputs& in, int64_t head, const RowState& state) {
   float sum = state.sum;
-  if (in.sinks != nullptr && state.max != kMinusInfinity) sum += Exp(Splat(in.sinks[head] - state.max))[0];
+  if (in.sinks != nullptr && state.max != kMinusInfinity) sum += Exp(Set(in.sinks[head] - state.max))[0];
   return sum == 0.0f ? 0.0f : 1.0f / sum;
 }
 
 void WriteRow(const AttentionInputs& in, int64_t batch, int64_t head, int64_t query, float factor, float* sums) {
   const int64_t padded = Padded(in.v_head_size);
-  for (int64_t d = 0; d < padded; d += kLanes) Store(sums + d, Load(sums + d) * Splat(factor));
+  for (int64_t d = 0; d < padded; d += kLanes) Store(sums + d, Load(sums + d) * Set(factor));
   char* to = const_cast<char*>(RowOf(in.y, batch, head, query));
   StoreFloats(sums, in.v_head_size, in.y.dtype, to);
 }
@@ -339,7 +392,7 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
   scratch += rows * 2;
   Reach* reaches = reinterpret_cast<Reach*>(scratch);  // [positions]
 
-  for (int64_t i = 0; i < rows * dvp; i += kLanes) Store(sums + i, Splat(0.0f));
+  for (int64_t i = 0; i < rows * dvp; i += kLanes) Store(sums + i, Set(0.0f));
   for (int64_t r = 0; r < rows; ++r) states[r] = {kMinusInfinity, 0.0f};
   for (int64_t s = 0; s < unit.positions; ++s) {
     reaches[s] = ReachOf(in, unit, unit.first + s);
@@ -347,7 +400,7 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
       float* row = q + (s * group + g) * dp;
       LoadFloats(RowOf(in.q, unit.batch, unit.kv_head * group + g, unit.first + s), in.q.dtype, d, row);
       for (int64_t i = d; i < dp; ++i) row[i] = 0.0f;
-      for (int64_t i = 0; i < dp; i += kLanes) Store(row + i, Load(row + i) * Splat(in.scale));
+      for (int64_t i = 0; i < dp; i += kLanes) Store(row + i, Load(row + i) * Set(in.scale));
     }
   }
   // Reaches move right with the position, so the ends bound the unit.
@@ -377,11 +430,11 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
         const int64_t s = (r0 + i) / group;
         const int64_t head = unit.kv_head * group + (r0 + i) % group;
         RowState& state = states[r0 + i];
-        const float shrink = OnlineSoftmax(in, unit, unit.first + s, head, reaches[s], first, n, padded,
-                                           scores + i * kTile, state);
+        const float shrink =
+            OnlineSoftmax(in, unit, unit.first + s, head, reaches[s], first, n, padded, scores + i * kTile, state);
         if (shrink != 1.0f) {
           float* row = sums + (r0 + i) * dvp;
-          for (int64_t j = 0; j < dvp; j += kLanes) Store(row + j, Load(row + j) * Splat(shrink));
+          for (int64_t j = 0; j < dvp; j += kLanes) Store(row + j, Load(row + j) * Set(shrink));
         }
       }
       Multiply(count, dvp, n, scores, kTile, v, v_stride, sums + r0 * dvp, dvp, /*add=*/true);
@@ -416,11 +469,11 @@ void Merge(const AttentionInputs& in, const AttentionUnit& unit, const float* pa
     float* sums = first + r * dvp;
     for (int i = 0; i < splits; ++i) {
       const float max = maxima[i * stride], sum = maxima[i * stride + rows];
-      const float factor = max == state.max ? 1.0f : Exp(Splat(max - state.max))[0];
+      const float factor = max == state.max ? 1.0f : Exp(Set(max - state.max))[0];
       state.sum += factor * sum;
       const float* from = sums + i * stride;
       for (int64_t d = 0; d < dvp; d += kLanes) {
-        const Floats part = Load(from + d) * Splat(factor);
+        const F part = Load(from + d) * Set(factor);
         Store(sums + d, i == 0 ? part : Load(sums + d) + part);
       }
     }
@@ -431,7 +484,8 @@ void Merge(const AttentionInputs& in, const AttentionUnit& unit, const float* pa
 
 }  // namespace
 
-extern const AttentionKernels RONDO_ISA_NAME(kAttentionKernels);
-const AttentionKernels RONDO_ISA_NAME(kAttentionKernels) = {RONDO_ISA_STRING, kLanes, RunUnit, Merge};
+extern const AttentionKernels kAttentionKernels;
+const AttentionKernels kAttentionKernels = {RunUnit, Merge};
 
+}  // namespace RONDO_ISA
 }  // namespace rondo

@@ -101,15 +101,21 @@ RONDO_SIMD F AtMost(F x, F high) { return high < x ? high : x; }
 RONDO_SIMD F MaxNan(F a, F b) { return ((a > b) | (a != a)) ? a : b; }
 RONDO_SIMD F MinNan(F a, F b) { return ((a < b) | (a != a)) ? a : b; }
 
+// By quarters: a chain over the lanes would cost as much as the work on a short row.
+typedef float F4 __attribute__((vector_size(16)));
 RONDO_SIMD float HorizontalSum(F v) {
-  float s = 0;
-  for (int i = 0; i < kLanes; ++i) s += v[i];
-  return s;
+  F4 part[kLanes / 4];
+  memcpy(part, &v, sizeof(v));
+  for (int i = 1; i < kLanes / 4; ++i) part[0] += part[i];
+  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 RONDO_SIMD float HorizontalMax(F v) {
-  float m = v[0];
-  for (int i = 1; i < kLanes; ++i) m = v[i] > m ? v[i] : m;
-  return m;
+  F4 part[kLanes / 4];
+  memcpy(part, &v, sizeof(v));
+  for (int i = 1; i < kLanes / 4; ++i) part[0] = part[i] > part[0] ? part[i] : part[0];
+  const float a = part[0][0] > part[0][2] ? part[0][0] : part[0][2];
+  const float b = part[0][1] > part[0][3] ? part[0][1] : part[0][3];
+  return a > b ? a : b;
 }
 RONDO_SIMD float HorizontalMin(F v) {
   float m = v[0];
