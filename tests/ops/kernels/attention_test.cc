@@ -21,7 +21,7 @@ struct Case {
   float softcap = 0;
   bool bias = false, mask = false, alibi = false, sinks = false;
   int64_t first_position = 0;
-  std::vector<int64_t> begin, end;
+  std::vector<int64_t> begin = {}, end = {};
   DataType cache_type = DataType::kFloat;
   int threads = 2;
   const char* name = "";
