@@ -254,8 +254,8 @@ Dim ScalarContent(const InferContext& ctx, int i) {
 }
 
 absl::StatusOr<std::optional<std::vector<int64_t>>> AxesFromAttributeOrInput(const InferContext& ctx,
-                                                                            absl::string_view attribute, int i,
-                                                                            int input_since, bool* given) {
+                                                                             absl::string_view attribute, int i,
+                                                                             int input_since, bool* given) {
   using Result = std::optional<std::vector<int64_t>>;
   if (ctx.version() < input_since) {
     *given = ctx.attributes.Has(attribute);

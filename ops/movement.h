@@ -2,8 +2,8 @@
 // integer contents, and the treatment of packed types.
 //
 // A copy is described once, in Prepare, by dims and two lists of strides; StridedCopy then drops unit dims, merges what
-// is contiguous on both sides and picks the loop: memcpy of runs, a blocked transposition, or a strided loop. Transpose,
-// Slice, Concat, Split, Expand, Tile and the depth/space pair are all nothing but such a copy.
+// is contiguous on both sides and picks the loop: memcpy of runs, a blocked transposition, or a strided loop.
+// Transpose, Slice, Concat, Split, Expand, Tile and the depth/space pair are all nothing but such a copy.
 #ifndef RONDO_OPS_MOVEMENT_H_
 #define RONDO_OPS_MOVEMENT_H_
 
@@ -21,7 +21,8 @@
 
 namespace rondo {
 
-// Product of the dims of a tensor that exists; where a zero dim lets the others be absurd, it wraps instead of trapping.
+// Product of the dims of a tensor that exists; where a zero dim lets the others be absurd, it wraps instead of
+// trapping.
 int64_t CountOf(absl::Span<const int64_t> dims);
 Dims RowMajorStrides(absl::Span<const int64_t> dims);
 
@@ -52,7 +53,8 @@ struct StridedBlock {
   int64_t dst_offset = 0;
 };
 
-// A StridedBlock made ready. Immutable, Run is thread-safe and parallel inside. Source and destination must not overlap.
+// A StridedBlock made ready. Immutable, Run is thread-safe and parallel inside. Source and destination must not
+// overlap.
 class StridedCopy {
  public:
   // REQUIRES: `type` is not packed.
@@ -101,8 +103,8 @@ Dim ScalarContent(const InferContext& ctx, int i);
 // Int attribute `axes` up to version `input_since - 1`, input `i` from then on. nullopt: present, but not known yet.
 // An absent list is an empty one; `*given` tells.
 absl::StatusOr<std::optional<std::vector<int64_t>>> AxesFromAttributeOrInput(const InferContext& ctx,
-                                                                            absl::string_view attribute, int i,
-                                                                            int input_since, bool* given);
+                                                                             absl::string_view attribute, int i,
+                                                                             int input_since, bool* given);
 
 // The kernel of a view, for when the executor cannot share the storage: output 0 = input 0.
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareCopy(PrepareContext& ctx);
