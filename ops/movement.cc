@@ -441,6 +441,16 @@ absl::Status CheckIndices(const Tensor& indices, int64_t extent, int axis) {
   return CheckTypedIndices(indices.data<int64_t>(), indices.size(), extent, axis);
 }
 
+absl::Status IndexTuples::Check(const int64_t* indices, int64_t tuples) const {
+  for (int64_t k = 0; k < tuples; ++k) {
+    for (int i = 0; i < size(); ++i) {
+      const int64_t index = indices[k * size() + i];
+      if (index < -extents_[i] || index >= extents_[i]) return IndexOutOfRange(index, extents_[i], first_axis_ + i);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareWithUnpacking(PrepareContext& ctx, PrepareFn prepare) {
   bool packed = false;
   for (int i = 0; i < ctx.num_inputs(); ++i) {

@@ -135,6 +135,26 @@ class IndexReader {
   bool wide_;
 };
 
+// The index tuples of GatherND and ScatterND: each names a slice of `extents.size()` leading axes.
+class IndexTuples {
+ public:
+  // `extents` and `strides` are those of the indexed axes, which start at `first_axis`.
+  IndexTuples(Dims extents, Dims strides, int first_axis)
+      : extents_(std::move(extents)), strides_(std::move(strides)), first_axis_(first_axis) {}
+  int size() const { return static_cast<int>(extents_.size()); }
+  absl::Status Check(const int64_t* indices, int64_t tuples) const;
+  // Offset of the slice that a checked tuple names.
+  int64_t Offset(const int64_t* tuple) const {
+    int64_t offset = 0;
+    for (int i = 0; i < size(); ++i) offset += (tuple[i] < 0 ? tuple[i] + extents_[i] : tuple[i]) * strides_[i];
+    return offset;
+  }
+
+ private:
+  Dims extents_, strides_;
+  int first_axis_;
+};
+
 inline constexpr DataType kIndexTypes[] = {DataType::kInt32, DataType::kInt64};
 
 }  // namespace rondo
