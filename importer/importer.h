@@ -18,11 +18,12 @@
 namespace rondo {
 
 struct ImportLimits {
-  int64_t max_nodes = 1000000;          // after inlining, subgraphs included
+  int64_t max_nodes = 1000000;  // after inlining, subgraphs included
   int64_t max_subgraph_depth = 32;
   int64_t max_function_depth = 100;
   int64_t max_rank = 64;
   uint64_t max_tensor_bytes = uint64_t{1} << 40;
+  int64_t max_expanded_bytes = int64_t{4} << 30;  // of nodes and attributes after inlining, tensors not counted
 };
 
 struct ImportOptions {
@@ -37,6 +38,9 @@ struct ImportedModel {
   std::string producer_name, producer_version;
   std::map<std::string, int64_t> opset_imports;  // domain -> version
   std::map<std::string, std::string> metadata;
+  // Initializers that are graph inputs too: defaults that a caller may override by ONNX's rules. They are constants
+  // here, and no inputs.
+  std::vector<std::string> overridable_inputs;
   std::vector<std::string> warnings;
   int64_t file_bytes = 0;      // of the .onnx file
   int64_t external_bytes = 0;  // of the external data that it refers to
