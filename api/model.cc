@@ -225,10 +225,10 @@ absl::StatusOr<NamedTensors> Session::Run(const NamedTensors& inputs) {
     const ValueType& type = model.input_types[it->second];
     if (type.is_tensor()) {
       if (!value.is_tensor() || value.tensor().dtype() != type.dtype) {
-        return InvalidArgument("input \"", name, "\": expected ", type.ToString(), ", got ",
-                               value.is_tensor() ? absl::StrCat(DataTypeName(value.tensor().dtype()),
-                                                                DimsToString(value.tensor().dims()))
-                                                 : std::string("no tensor"));
+        return InvalidArgument(
+            "input \"", name, "\": expected ", type.ToString(), ", got ",
+            value.is_tensor() ? absl::StrCat(DataTypeName(value.tensor().dtype()), DimsToString(value.tensor().dims()))
+                              : std::string("no tensor"));
       }
       RONDO_RETURN_IF_ERROR(binder.Bind(name, type, value.tensor().dims()));
       if (value.tensor().raw() == nullptr && value.tensor().size() > 0) {

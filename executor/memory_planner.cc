@@ -10,8 +10,7 @@ ArenaLayout PlanArena(const std::vector<BufferRequest>& requests) {
   layout.offsets.assign(requests.size(), 0);
   std::vector<int> by_size(requests.size());
   std::iota(by_size.begin(), by_size.end(), 0);
-  std::stable_sort(by_size.begin(), by_size.end(),
-                   [&](int a, int b) { return requests[a].bytes > requests[b].bytes; });
+  std::stable_sort(by_size.begin(), by_size.end(), [&](int a, int b) { return requests[a].bytes > requests[b].bytes; });
   std::vector<int> placed;  // sorted by offset
   for (int i : by_size) {
     const BufferRequest& request = requests[i];

@@ -49,9 +49,9 @@ struct Step {
   enum class Kind { kKernel, kView, kLateBound };
   Kind kind = Kind::kKernel;
   const Node* node = nullptr;
-  std::unique_ptr<Kernel> kernel;              // kKernel
-  std::unique_ptr<RegionExecutable> late;      // kLateBound
-  std::vector<int> inputs;                     // slots, -1 = absent
+  std::unique_ptr<Kernel> kernel;          // kKernel
+  std::unique_ptr<RegionExecutable> late;  // kLateBound
+  std::vector<int> inputs;                 // slots, -1 = absent
   std::vector<int> outputs;
   std::string implementation;
   size_t scratch_bytes = 0;

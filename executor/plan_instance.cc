@@ -43,7 +43,9 @@ absl::Status PlanInstance::Allocate() {
   for (int i = 0; i < static_cast<int>(slots.size()); ++i) {
     const Slot& slot = slots[i];
     switch (slot.storage) {
-      case Slot::Storage::kConstant: slots_[i] = slot.constant; break;
+      case Slot::Storage::kConstant:
+        slots_[i] = slot.constant;
+        break;
       case Slot::Storage::kArena: {
         if (slot.type.dtype == DataType::kString) {
           // Strings own memory: they live in a buffer of their own, not in raw arena bytes.
@@ -57,7 +59,9 @@ absl::Status PlanInstance::Allocate() {
         slots_[i] = std::move(tensor);
         break;
       }
-      case Slot::Storage::kOutput: output_roots_.push_back(i); break;
+      case Slot::Storage::kOutput:
+        output_roots_.push_back(i);
+        break;
       case Slot::Storage::kView: {
         int root = i;
         while (slots[root].base >= 0) root = slots[root].base;
@@ -74,7 +78,9 @@ absl::Status PlanInstance::Allocate() {
         break;
       }
       case Slot::Storage::kInput:
-      case Slot::Storage::kDynamic: per_run_.push_back(i); break;
+      case Slot::Storage::kDynamic:
+        per_run_.push_back(i);
+        break;
     }
   }
   contexts_.resize(plan_->steps.size());
@@ -124,7 +130,8 @@ absl::Status PlanInstance::RunStep(int index, const StepHook* hook) {
   const Step& step = plan_->steps[index];
   RunContext& context = contexts_[index];
   switch (step.kind) {
-    case Step::Kind::kKernel: return step.kernel->Run(context);
+    case Step::Kind::kKernel:
+      return step.kernel->Run(context);
     case Step::Kind::kView: {
       const RuntimeValue& base = slots_[step.inputs[0]];
       RuntimeValue& out = slots_[step.outputs[0]];
@@ -162,8 +169,7 @@ absl::Status PlanInstance::Run(absl::Span<const RuntimeValue* const> inputs, abs
     absl::Status status = RunStep(s, hook);
     if (!status.ok()) {
       const Step& step = plan_->steps[s];
-      return step.kind == Step::Kind::kLateBound ? status
-                                                 : Annotate(status, absl::StrCat(step.node->Describe(), ": "));
+      return step.kind == Step::Kind::kLateBound ? status : Annotate(status, absl::StrCat(step.node->Describe(), ": "));
     }
     if (hook != nullptr) (*hook)(plan_->steps[s], begin, NowNs());
   }

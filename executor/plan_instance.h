@@ -30,11 +30,11 @@ class PlanInstance {
   const std::shared_ptr<const Plan> plan_;
   std::shared_ptr<const void> arena_;
   std::vector<RuntimeValue> slots_;
-  std::vector<RunContext> contexts_;                     // per step
-  std::vector<std::unique_ptr<KernelState>> states_;     // per step
-  std::vector<int> output_roots_;                        // slots with kOutput storage
-  std::vector<int> dependents_of_outputs_;               // slots that view them, in step order
-  std::vector<int> per_run_;                             // slots that hold handles for one run only
+  std::vector<RunContext> contexts_;                  // per step
+  std::vector<std::unique_ptr<KernelState>> states_;  // per step
+  std::vector<int> output_roots_;                     // slots with kOutput storage
+  std::vector<int> dependents_of_outputs_;            // slots that view them, in step order
+  std::vector<int> per_run_;                          // slots that hold handles for one run only
   RegionState rest_state_;
 };
 

@@ -28,8 +28,8 @@ class RegionState final : public KernelState {
 
  private:
   friend class RegionExecutable;
-  std::vector<int64_t> key_;                               // of the current call; kept to reuse its memory
-  std::list<std::unique_ptr<PlanInstance>> instances_;     // most recent first
+  std::vector<int64_t> key_;                            // of the current call; kept to reuse its memory
+  std::list<std::unique_ptr<PlanInstance>> instances_;  // most recent first
 };
 
 class RegionExecutable {

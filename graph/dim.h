@@ -37,8 +37,8 @@ class Dim {
   bool IsSymbol() const;                    // exactly one bare symbol
   std::string ToString() const;             // "3", "batch", "past + 1", "?"
 
-  // Values for symbols -> number, if all symbols are bound; opaque symbols (floor ...) are re-evaluated from their text.
-  // nullopt-like: returns false when a symbol is missing or the arithmetic overflows.
+  // Values for symbols -> number, if all symbols are bound; opaque symbols (floor ...) are re-evaluated from their
+  // text. nullopt-like: returns false when a symbol is missing or the arithmetic overflows.
   bool Evaluate(const absl::flat_hash_map<std::string, int64_t>& symbols, int64_t* result) const;
   // Names of all symbols in it, sorted.
   std::vector<std::string> Symbols() const;
@@ -76,7 +76,7 @@ class Shape : public absl::InlinedVector<Dim, 6> {
   static Shape UnknownOfRank(int rank) { return Shape(rank, Dim::Unknown()); }
 
   int rank() const { return static_cast<int>(size()); }
-  bool known() const;  // every dim is a number
+  bool known() const;   // every dim is a number
   Dims ToDims() const;  // REQUIRES: known()
   Dim ElementCount() const;
   std::string ToString() const;  // "[batch, 3, past + 1]"

@@ -43,11 +43,15 @@ T AttributeOr(const Node& node, absl::string_view name, T fallback) {
 
 }  // namespace
 
-absl::string_view AttributeTypeName(const Attribute& attribute) { return std::visit(AttributeNameVisitor{}, attribute); }
+absl::string_view AttributeTypeName(const Attribute& attribute) {
+  return std::visit(AttributeNameVisitor{}, attribute);
+}
 
 std::string OpId::ToString() const { return domain.empty() ? type : absl::StrCat(domain, "::", type); }
 
-std::string Node::Describe() const { return absl::StrCat("node \"", Printable(name_), "\" (", Printable(op_.ToString()), ")"); }
+std::string Node::Describe() const {
+  return absl::StrCat("node \"", Printable(name_), "\" (", Printable(op_.ToString()), ")");
+}
 
 const Attribute* Node::attribute(absl::string_view name) const {
   auto it = attributes_.find(std::string(name));

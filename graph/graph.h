@@ -35,8 +35,8 @@ class Graph;
 class Node;
 
 // Typed attribute. Sparse tensors are made dense by the importer.
-using Attribute = std::variant<int64_t, float, std::string, Tensor, ValueType, std::vector<int64_t>,
-                               std::vector<float>, std::vector<std::string>, std::vector<Tensor>>;
+using Attribute = std::variant<int64_t, float, std::string, Tensor, ValueType, std::vector<int64_t>, std::vector<float>,
+                               std::vector<std::string>, std::vector<Tensor>>;
 // "INT", "FLOATS", "TENSOR" ...: ONNX's name of what the attribute holds.
 absl::string_view AttributeTypeName(const Attribute& attribute);
 
@@ -164,10 +164,10 @@ class Graph {
   // Removes capture `index` (counted from the first capture); the bodies' inputs for it must be unused.
   void RemoveCapture(Node* node, int index);
 
-  void SetInput(Node* node, int index, Value* value);     // value may be null (absent)
-  void AppendInput(Node* node, Value* value);             // REQUIRES: node has no captures
-  void ResizeInputs(Node* node, int count);               // drops trailing inputs; REQUIRES: node has no captures
-  void DropOutput(Node* node, int index);                 // makes an unused output absent
+  void SetInput(Node* node, int index, Value* value);  // value may be null (absent)
+  void AppendInput(Node* node, Value* value);          // REQUIRES: node has no captures
+  void ResizeInputs(Node* node, int count);            // drops trailing inputs; REQUIRES: node has no captures
+  void DropOutput(Node* node, int index);              // makes an unused output absent
   // Every use of `from`, graph outputs included, reads `to` instead. Keeps the public name: when `from` is a graph
   // output and `to` is produced by a node here and is not one itself, `to` takes over its name.
   void ReplaceAllUses(Value* from, Value* to);

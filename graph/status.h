@@ -6,9 +6,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
-#define RONDO_RETURN_IF_ERROR(expr)          \
-  do {                                       \
-    absl::Status rondo_status_ = (expr);     \
+#define RONDO_RETURN_IF_ERROR(expr)                \
+  do {                                             \
+    absl::Status rondo_status_ = (expr);           \
     if (!rondo_status_.ok()) return rondo_status_; \
   } while (0)
 

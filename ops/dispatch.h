@@ -20,9 +20,9 @@ struct TypeTag {
 
 template <typename T>
 struct DataTypeOf;
-#define RONDO_TYPE_PAIR(T, D) \
-  template <>                 \
-  struct DataTypeOf<T> {      \
+#define RONDO_TYPE_PAIR(T, D)                      \
+  template <>                                      \
+  struct DataTypeOf<T> {                           \
     static constexpr DataType value = DataType::D; \
   };
 RONDO_TYPE_PAIR(float, kFloat)
@@ -72,12 +72,18 @@ template <typename Result, typename Fn>
 Result DispatchBySize(DataType type, Fn&& fn) {
   if (type == DataType::kString) return fn(TypeTag<std::string>{});
   switch (BitWidth(type)) {
-    case 8: return fn(TypeTag<uint8_t>{});
-    case 16: return fn(TypeTag<uint16_t>{});
-    case 32: return fn(TypeTag<uint32_t>{});
-    case 64: return fn(TypeTag<uint64_t>{});
-    case 128: return fn(TypeTag<Bytes16>{});
-    default: return Unimplemented("element type ", DataTypeName(type), " is not supported here");
+    case 8:
+      return fn(TypeTag<uint8_t>{});
+    case 16:
+      return fn(TypeTag<uint16_t>{});
+    case 32:
+      return fn(TypeTag<uint32_t>{});
+    case 64:
+      return fn(TypeTag<uint64_t>{});
+    case 128:
+      return fn(TypeTag<Bytes16>{});
+    default:
+      return Unimplemented("element type ", DataTypeName(type), " is not supported here");
   }
 }
 

@@ -25,10 +25,17 @@ class Context final : public InferContext {
     dims.reserve(tensor.size());
     for (int64_t k = 0; k < tensor.size(); ++k) {
       switch (tensor.dtype()) {
-        case DataType::kInt64: dims.emplace_back(tensor.data<int64_t>()[k]); break;
-        case DataType::kInt32: dims.emplace_back(tensor.data<int32_t>()[k]); break;
-        case DataType::kBool: dims.emplace_back(tensor.data<uint8_t>()[k]); break;
-        default: return std::nullopt;
+        case DataType::kInt64:
+          dims.emplace_back(tensor.data<int64_t>()[k]);
+          break;
+        case DataType::kInt32:
+          dims.emplace_back(tensor.data<int32_t>()[k]);
+          break;
+        case DataType::kBool:
+          dims.emplace_back(tensor.data<uint8_t>()[k]);
+          break;
+        default:
+          return std::nullopt;
       }
     }
     return dims;
@@ -137,7 +144,8 @@ absl::Status InferNode(Node& node) {
   auto type = [&](int i) -> const ValueType& { return node.inputs()[i]->type(); };
   auto constant = [&](int i) { return node.inputs()[i]->constant(); };
   auto content = [&](int i) { return node.inputs()[i]->content(); };
-  RONDO_ASSIGN_OR_RETURN(std::vector<InferredOutput> outputs, Infer(node, {type, constant, content}, /*annotate=*/true));
+  RONDO_ASSIGN_OR_RETURN(std::vector<InferredOutput> outputs,
+                         Infer(node, {type, constant, content}, /*annotate=*/true));
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (node.outputs()[i] == nullptr) continue;
     node.outputs()[i]->set_type(std::move(outputs[i].type));

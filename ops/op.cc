@@ -151,9 +151,9 @@ absl::Status InferContext::ExpectRank(int i, int min_rank, int max_rank) const {
   if (!has_shape(i)) return absl::OkStatus();
   const int rank = shape(i).rank();
   if (rank >= min_rank && rank <= max_rank) return absl::OkStatus();
-  const std::string expected = min_rank == max_rank          ? absl::StrCat(min_rank)
-                               : max_rank >= (1 << 20)       ? absl::StrCat(min_rank, " or more")
-                                                             : absl::StrCat(min_rank, " to ", max_rank);
+  const std::string expected = min_rank == max_rank    ? absl::StrCat(min_rank)
+                               : max_rank >= (1 << 20) ? absl::StrCat(min_rank, " or more")
+                                                       : absl::StrCat(min_rank, " to ", max_rank);
   return InvalidArgument("input ", i, ": expected rank ", expected, ", got ", rank, " (", shape(i).ToString(), ")");
 }
 
@@ -165,10 +165,10 @@ absl::Status InferContext::ExpectSameDtype(int i, int j) const {
 
 absl::Status InferContext::ExpectDtype(int i, absl::Span<const DataType> allowed) const {
   if (std::find(allowed.begin(), allowed.end(), dtype(i)) != allowed.end()) return absl::OkStatus();
-  return InvalidArgument("input ", i, ": expected ",
-                         absl::StrJoin(allowed, " or ",
-                                       [](std::string* out, DataType t) { absl::StrAppend(out, DataTypeName(t)); }),
-                         ", got ", DataTypeName(dtype(i)));
+  return InvalidArgument(
+      "input ", i, ": expected ",
+      absl::StrJoin(allowed, " or ", [](std::string* out, DataType t) { absl::StrAppend(out, DataTypeName(t)); }),
+      ", got ", DataTypeName(dtype(i)));
 }
 
 absl::StatusOr<int> NormalizeAxis(int64_t axis, int rank, absl::string_view what) {

@@ -1,5 +1,6 @@
-// The contract between an operator and the rest of rondo. A family file (ops/elementwise.cc, ops/conv.cc ...) holds, per
-// operator: a contract comment, its Infer function, its Kernel, its Prepare function; and at the end the family's rows.
+// The contract between an operator and the rest of rondo. A family file (ops/elementwise.cc, ops/conv.cc ...) holds,
+// per operator: a contract comment, its Infer function, its Kernel, its Prepare function; and at the end the family's
+// rows.
 //
 //   Infer    (InferContext&)   -> Status                   types and shapes, symbolic or concrete; pure
 //   Prepare  (PrepareContext&) -> StatusOr<unique_ptr<Kernel>>   once per shape binding; may allocate, may fail
@@ -144,7 +145,7 @@ class PrepareContext {
   virtual const ValueType& output_type(int i) const = 0;  // REQUIRES: has_output(i)
   DataType input_dtype(int i) const { return input_type(i).dtype; }
   DataType output_dtype(int i) const { return output_type(i).dtype; }
-  Dims input_dims(int i) const { return input_type(i).shape->ToDims(); }   // REQUIRES: a tensor input
+  Dims input_dims(int i) const { return input_type(i).shape->ToDims(); }    // REQUIRES: a tensor input
   Dims output_dims(int i) const { return output_type(i).shape->ToDims(); }  // REQUIRES: its shape is known
   // Defined when the input is constant in this binding (weights, folded shape arithmetic).
   virtual Tensor constant(int i) const = 0;
@@ -174,9 +175,13 @@ class RunContext {
   const Tensor& input(int i) const { return inputs_[i]->tensor(); }
   Tensor& output(int i) const { return outputs_[i]->tensor(); }
   template <typename T>
-  const T* in(int i) const { return input(i).data<T>(); }
+  const T* in(int i) const {
+    return input(i).data<T>();
+  }
   template <typename T>
-  T* out(int i) const { return output(i).mutable_data<T>(); }
+  T* out(int i) const {
+    return output(i).mutable_data<T>();
+  }
 
   // Sequences, optionals, maps, and tensors whose shape Infer left unknown. Transient tensors in `value` (handles of
   // inputs that live in the arena) are cloned.
@@ -221,7 +226,8 @@ class Kernel {
 template <typename F>
 class FunctionKernel final : public Kernel {
  public:
-  FunctionKernel(F run, std::string implementation) : run_(std::move(run)), implementation_(std::move(implementation)) {}
+  FunctionKernel(F run, std::string implementation)
+      : run_(std::move(run)), implementation_(std::move(implementation)) {}
   absl::Status Run(RunContext& ctx) const override { return run_(ctx); }
   std::string Implementation() const override { return implementation_; }
 
@@ -237,8 +243,8 @@ std::unique_ptr<Kernel> MakeKernel(F run, std::string implementation = "own") {
 using InferFn = absl::Status (*)(InferContext&);
 using PrepareFn = absl::StatusOr<std::unique_ptr<Kernel>> (*)(PrepareContext&);
 
-// How many inputs or outputs an operator takes. Inputs before `min` must be present, not only counted: an operator whose
-// optional inputs come before required ones sets a smaller min and checks the rest in Infer.
+// How many inputs or outputs an operator takes. Inputs before `min` must be present, not only counted: an operator
+// whose optional inputs come before required ones sets a smaller min and checks the rest in Infer.
 struct Arity {
   int min;
   int max;

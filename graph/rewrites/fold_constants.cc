@@ -67,7 +67,8 @@ absl::StatusOr<int> FoldConstants(Graph& graph, const RewriteContext& context) {
     if (!all_known) {
       if (!node->subgraphs().empty() || !AllInputsConstant(*node)) continue;
       const size_t bytes = OutputBytes(*node);
-      if (bytes > kAlwaysFoldedBytes && (bytes > context.fold_budget_bytes || spent > context.fold_budget_bytes - bytes)) {
+      if (bytes > kAlwaysFoldedBytes &&
+          (bytes > context.fold_budget_bytes || spent > context.fold_budget_bytes - bytes)) {
         continue;
       }
       std::vector<Tensor> inputs;

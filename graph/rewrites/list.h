@@ -1,13 +1,24 @@
-// The rewrites, each listed once, in the order in which they run: RONDO_REWRITES(X) with X(function, name, description).
-// The function is defined in graph/rewrites/<name>.cc.
+// The rewrites, each listed once, in the order in which they run: RONDO_REWRITES(X) with X(function, name,
+// description). The function is defined in graph/rewrites/<name>.cc.
 #ifndef RONDO_GRAPH_REWRITES_LIST_H_
 #define RONDO_GRAPH_REWRITES_LIST_H_
 
 #include "graph/rewrites/rewrite.h"
 
-#define RONDO_REWRITES(X)                                                                                   \
+#define RONDO_REWRITES(X)                                                                                     \
+  X(SinkConstants, "sink_constants", "gives subgraphs their own handle of constants that they capture")       \
   X(FoldConstants, "fold_constants", "computes nodes whose inputs are all constant, within the model's size") \
-  X(SinkConstants, "sink_constants", "gives subgraphs their own handle of constants that they capture")
+  X(InlineIf, "inline_if", "replaces an If with a constant condition by its branch")                          \
+  X(RemoveNoOps, "remove_no_ops",                                                                             \
+    "removes identities and casts, reshapes and transposes that change nothing; merges chains")               \
+  X(ShareCommon, "share_common", "computes equal nodes once")                                                 \
+  X(FoldBatchNorm, "fold_batch_norm", "folds BatchNormalization into the convolution before it")              \
+  X(FuseLayerNorm, "fuse_layer_norm", "recognises decomposed LayerNormalization and RMSNormalization")        \
+  X(FuseGelu, "fuse_gelu", "recognises decomposed Gelu, exact and tanh form")                                 \
+  X(FuseSwish, "fuse_swish", "recognises Swish and the gated SwiGlu")                                         \
+  X(FuseAttention, "fuse_attention", "recognises decomposed scaled dot-product attention")                    \
+  X(FuseMatMul, "fuse_matmul", "gives products with constant matrices their bias, activation and residual")   \
+  X(FuseConv, "fuse_conv", "gives convolutions their residual and activation")
 
 namespace rondo {
 

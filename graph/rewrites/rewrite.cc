@@ -22,8 +22,8 @@ absl::Status CheckNames(absl::Span<const std::string> disabled) {
     if (std::any_of(std::begin(kRewrites), std::end(kRewrites), [&](const Rewrite& r) { return r.name == name; })) {
       continue;
     }
-    return InvalidArgument("unknown rewrite \"", name, "\"; there are: ",
-                           absl::StrJoin(kRewrites, ", ", [](std::string* out, const Rewrite& r) {
+    return InvalidArgument("unknown rewrite \"", name,
+                           "\"; there are: ", absl::StrJoin(kRewrites, ", ", [](std::string* out, const Rewrite& r) {
                              absl::StrAppend(out, r.name);
                            }));
   }

@@ -41,9 +41,9 @@ struct RewriteReport {
   bool disabled = false;
 };
 
-// Runs every rewrite that is not in `disabled` over the graph and its subgraphs, until nothing fires any more (bounded),
-// sorting and removing dead nodes between; verifies the graph after each rewrite in debug builds. Unknown names in
-// `disabled` are InvalidArgument, with the list of names.
+// Runs every rewrite that is not in `disabled` over the graph and its subgraphs, until nothing fires any more
+// (bounded), sorting and removing dead nodes between; verifies the graph after each rewrite in debug builds. Unknown
+// names in `disabled` are InvalidArgument, with the list of names.
 absl::StatusOr<std::vector<RewriteReport>> ApplyRewrites(Graph& graph, const RewriteContext& context,
                                                          absl::Span<const std::string> disabled);
 

@@ -24,23 +24,23 @@
 namespace rondo {
 
 struct ModelOptions {
-  int threads = 0;              // 0: all cores that the process may use
-  bool plain = false;           // reference kernels and no rewrites: slow, for checking
-  bool follow_links = false;    // external data behind symbolic or hard links
+  int threads = 0;            // 0: all cores that the process may use
+  bool plain = false;         // reference kernels and no rewrites: slow, for checking
+  bool follow_links = false;  // external data behind symbolic or hard links
   std::vector<std::string> disabled_rewrites;
-  int64_t max_plans = 32;             // shape bindings kept, least recently used out first
+  int64_t max_plans = 32;  // shape bindings kept, least recently used out first
   int64_t max_loop_iterations = 10000000;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;  // of one value at run time
 };
 
 struct PortInfo {  // one input or output
   std::string name;
-  std::string type;               // "float32[batch, 3]": as declared, symbols included; "seq(...)"
+  std::string type;  // "float32[batch, 3]": as declared, symbols included; "seq(...)"
   DataType dtype = DataType::kUndefined;
   bool has_rank = false;
-  std::vector<int64_t> dims;      // -1 where symbolic
+  std::vector<int64_t> dims;           // -1 where symbolic
   std::vector<std::string> dim_names;  // expression text of each dim
-  bool optional = false;          // an input with an initializer as its default
+  bool optional = false;               // an input with an initializer as its default
 };
 
 struct CacheCounters {
@@ -49,11 +49,11 @@ struct CacheCounters {
 };
 
 struct PlanInfo {
-  int64_t steps = 0;              // kernels that run
-  int64_t folded_nodes = 0;       // nodes whose result was known when the shapes were
-  size_t arena_bytes = 0;         // planned
-  size_t value_bytes = 0;         // sum of all values that live in the arena: what no reuse would need
-  bool complete = true;           // false: the rest is planned in the run, when data-dependent shapes are known
+  int64_t steps = 0;         // kernels that run
+  int64_t folded_nodes = 0;  // nodes whose result was known when the shapes were
+  size_t arena_bytes = 0;    // planned
+  size_t value_bytes = 0;    // sum of all values that live in the arena: what no reuse would need
+  bool complete = true;      // false: the rest is planned in the run, when data-dependent shapes are known
 };
 
 struct OperatorCount {
@@ -67,12 +67,20 @@ struct ModelSummary {
   int64_t ir_version = 0;
   std::map<std::string, int64_t> opsets;
   std::vector<std::string> warnings;
-  std::vector<OperatorCount> operators;             // as imported, functions inlined
-  std::vector<OperatorCount> optimized_operators;   // after the rewrites
-  std::vector<std::string> unsupported;             // all of them: `com.x::Foo (opset 1), 3 nodes, first "n3"`
-  struct TypeBytes { std::string dtype; int64_t parameters = 0; int64_t bytes = 0; };
+  std::vector<OperatorCount> operators;            // as imported, functions inlined
+  std::vector<OperatorCount> optimized_operators;  // after the rewrites
+  std::vector<std::string> unsupported;            // all of them: `com.x::Foo (opset 1), 3 nodes, first "n3"`
+  struct TypeBytes {
+    std::string dtype;
+    int64_t parameters = 0;
+    int64_t bytes = 0;
+  };
   std::vector<TypeBytes> parameters;
-  struct RewriteCount { std::string name; int64_t fired = 0; bool disabled = false; };
+  struct RewriteCount {
+    std::string name;
+    int64_t fired = 0;
+    bool disabled = false;
+  };
   std::vector<RewriteCount> rewrites;
 };
 

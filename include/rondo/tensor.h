@@ -60,9 +60,13 @@ class Tensor {
 
   // T must be the element's storage type: float, int64_t, Float16, std::string ...; uint8_t for packed types.
   template <typename T>
-  const T* data() const { return static_cast<const T*>(data_); }
+  const T* data() const {
+    return static_cast<const T*>(data_);
+  }
   template <typename T>
-  T* mutable_data() { return static_cast<T*>(const_cast<void*>(data_)); }
+  T* mutable_data() {
+    return static_cast<T*>(const_cast<void*>(data_));
+  }
   const void* raw() const { return data_; }
   void* mutable_raw() { return const_cast<void*>(data_); }
   const std::shared_ptr<const void>& owner() const { return owner_; }
