@@ -8,10 +8,12 @@
 
 #define RONDO_OPERATOR_FAMILIES(X) \
   X(Activation)                    \
+  X(ArgReduce)                     \
   X(Attention)                     \
   X(Binary)                        \
   X(BlockQuantized)                \
   X(Cast)                          \
+  X(ChannelNorm)                   \
   X(ContribAttention)              \
   X(ControlFlow)                   \
   X(Conv)                          \
@@ -21,6 +23,7 @@
   X(Gather)                        \
   X(Generator)                     \
   X(Image)                         \
+  X(Loss)                          \
   X(MatMul)                        \
   X(Normalization)                 \
   X(Pool)                          \
