@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "ops/parallel.h"
 
 namespace rondo {
 
@@ -28,6 +29,29 @@ inline AxisSplit SplitAtAxis(absl::Span<const int64_t> dims, int axis) {
 
 // Items of `cost` elementary steps each that make a range worth a thread of its own.
 inline int64_t GrainFor(int64_t cost) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cost)); }
+
+// Rows dealt to a fixed number of tasks, for kernels that need scratch memory per thread: each task owns a slice of it,
+// whoever runs the task.
+struct RowTasks {
+  int64_t tasks = 1;
+  int64_t rows = 0;
+
+  // `cost` elementary steps a row.
+  static RowTasks For(int threads, int64_t rows, int64_t cost) {
+    int64_t wanted = threads <= 1 ? 1 : std::min<int64_t>(4 * threads, rows / GrainFor(cost));
+    return {std::max<int64_t>(1, wanted), rows};
+  }
+  // fn(task, first_row, last_row)
+  template <typename Fn>
+  void Run(const Fn& fn) const {
+    ParallelFor(tasks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) fn(t, First(t), First(t + 1));
+    });
+  }
+
+ private:
+  int64_t First(int64_t task) const { return rows / tasks * task + std::min(task, rows % tasks); }
+};
 
 }  // namespace rondo
 
