@@ -22,6 +22,7 @@
   X(Fused)                         \
   X(Gather)                        \
   X(Generator)                     \
+  X(GridSample)                    \
   X(Image)                         \
   X(Loss)                          \
   X(MatMul)                        \
