@@ -1,0 +1,64 @@
+// The `rondo` program: a table of subcommands. Exit codes: 0 ok, 1 a check failed, 2 bad usage or bad input.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "tools/command.h"
+#include "tools/text.h"
+
+namespace rondo {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"run", "Run a model on inputs from files or on random ones", DeclareRun},
+    {"check", "Run the recorded data sets of model folders and compare", DeclareCheck},
+    {"inspect", "Show what a model holds and what rondo makes of it", DeclareInspect},
+    {"ops", "List the operators and versions that are supported", DeclareOps},
+};
+
+int Main(int argc, char** argv) {
+  CLI::App app("rondo runs ONNX models on a CPU.");
+  app.name("rondo");
+  app.set_version_flag("--version", std::string("rondo ") + RONDO_VERSION);
+  app.require_subcommand(1);
+  app.footer("'rondo COMMAND --help' tells more about a command.");
+  std::function<int()> action;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->callback([&action, run = command.declare(*sub)] { action = run; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat(error.what(), " (see rondo --help)")));
+  }
+  return action();
+}
+
+}  // namespace
+}  // namespace rondo
+
+int main(int argc, char** argv) {
+  // A reader that goes away is an error to report, not a reason to die.
+  std::signal(SIGPIPE, SIG_IGN);
+  int code;
+  try {
+    code = rondo::Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    code = rondo::Fail(absl::ResourceExhaustedError("out of memory"));
+  } catch (const std::exception& error) {
+    code = rondo::Fail(absl::InternalError(absl::StrCat("internal error: ", error.what())));
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+    return rondo::Fail(absl::UnavailableError("cannot write to standard output"));
+  }
+  return code;
+}

@@ -1,0 +1,53 @@
+#include "tools/options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "graph/status.h"
+#include "tools/text.h"
+
+namespace rondo {
+
+void AddModelOptions(CLI::App& app, ModelOptions* options) {
+  app.add_option("--threads", options->threads, "Threads to use; 0: all cores that the process may use")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N");
+  app.add_flag("--plain", options->plain, "Reference kernels and no rewrites: slow, for checking");
+  app.add_flag("--follow-links", options->follow_links,
+               "Allow external data behind links, as in the caches of Hugging Face");
+  app.add_option("--disable-rewrite", options->disabled_rewrites, "Switch off a rewrite by its name (may be repeated)")
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+}
+
+absl::StatusOr<Positionals> SortPositionals(const std::vector<std::string>& arguments) {
+  Positionals sorted;
+  std::vector<std::string> models;
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.rfind('=');
+    if (equals == std::string::npos) {
+      models.push_back(argument);
+    } else if (argument.find_first_not_of("0123456789x,[]", equals + 1) == std::string::npos) {
+      sorted.shapes.push_back(argument);
+    } else {
+      sorted.inputs.push_back(argument);
+    }
+  }
+  // A model's path may hold '=' itself, as long as it comes first.
+  if (models.empty() && !arguments.empty()) {
+    models.push_back(arguments.front());
+    for (std::vector<std::string>* list : {&sorted.inputs, &sorted.shapes}) {
+      if (!list->empty() && list->front() == arguments.front()) {
+        list->erase(list->begin());
+        break;
+      }
+    }
+  }
+  if (models.empty()) return InvalidArgument("MODEL is missing (a file, or a folder that holds one .onnx; see --help)");
+  if (models.size() > 1) {
+    return InvalidArgument("unexpected argument \"", Printable(models[1]), "\" (one MODEL is expected; see --help)");
+  }
+  sorted.model = models[0];
+  return sorted;
+}
+
+}  // namespace rondo

@@ -1,0 +1,30 @@
+// Options that several subcommands share.
+#ifndef RONDO_TOOLS_OPTIONS_H_
+#define RONDO_TOOLS_OPTIONS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "rondo/model.h"
+
+namespace CLI {
+class App;
+}
+
+namespace rondo {
+
+// --threads, --plain, --follow-links, --disable-rewrite.
+void AddModelOptions(CLI::App& app, ModelOptions* options);
+
+// What stands on the command line without an option before it: the model, and further values of a list
+// (`--input a=1.npy b=2.npy`), told apart by what they hold: `b=3x4` is a shape, `b=FILE` an input.
+struct Positionals {
+  std::string model;
+  std::vector<std::string> inputs, shapes;
+};
+absl::StatusOr<Positionals> SortPositionals(const std::vector<std::string>& arguments);
+
+}  // namespace rondo
+
+#endif  // RONDO_TOOLS_OPTIONS_H_
