@@ -76,7 +76,8 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   impl.program = *std::move(made);
   for (size_t i = 0; i < names.size(); ++i) {
     const ValueType& inferred = impl.program->graph().outputs()[i]->type();
-    impl.outputs.push_back(MakePortInfo(names[i], inferred.kind == ValueType::Kind::kUnknown ? declared[i] : inferred));
+    impl.output_types.push_back(inferred.kind == ValueType::Kind::kUnknown ? declared[i] : inferred);
+    impl.outputs.push_back(MakePortInfo(names[i], impl.output_types.back()));
   }
   SummarizeProgram(*impl.program, &impl.summary);
   return model;

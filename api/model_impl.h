@@ -18,7 +18,14 @@ struct Model::Impl {
   std::vector<PortInfo> inputs, outputs;
   // As declared in the file: rewrites may narrow the types in the program's graph, not what a caller may feed.
   std::vector<ValueType> input_types;
+  std::vector<ValueType> output_types;
   std::unique_ptr<Program> program;
+};
+
+// For the tools: what the public API has no need to show.
+struct ModelAccess {
+  using Impl = Model::Impl;
+  static const Impl& Get(const Model& model) { return *model.impl_; }
 };
 
 // The model file of `path`: itself, or the one .onnx file in the folder (model.onnx where there are several).

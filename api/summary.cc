@@ -46,6 +46,12 @@ ModelSummary SummarizeImport(const std::string& path, const ImportedModel& model
   summary.ir_version = model.ir_version;
   summary.opsets = model.opset_imports;
   summary.warnings = model.warnings;
+  for (const Value* input : model.graph->inputs()) {
+    summary.inputs.push_back(MakePortInfo(input->name(), input->type()));
+  }
+  for (const Value* output : model.graph->outputs()) {
+    summary.outputs.push_back(MakePortInfo(output->name(), output->type()));
+  }
   summary.operators = CountOperators(*model.graph);
   summary.parameters = CountParameters(*model.graph);
   summary.unsupported = UnsupportedOperators(*model.graph);

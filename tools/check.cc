@@ -106,7 +106,7 @@ class FolderCheck {
   }
 
   Outcome RunSet(const Model& model, Session& session, const fs::path& set) {
-    const Model::Impl& impl = ModelAccess::Get(model);
+    const ModelAccess::Impl& impl = ModelAccess::Get(model);
     absl::StatusOr<NamedTensors> inputs = ReadValues(set, "input", model.inputs(), impl.input_types);
     if (!inputs.ok()) return FromLoad(inputs.status());
     absl::StatusOr<NamedTensors> expected = ReadValues(set, "output", model.outputs(), impl.output_types);

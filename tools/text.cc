@@ -64,7 +64,7 @@ std::string Printable(absl::string_view text, size_t max_bytes) {
     } else {
       piece = std::string(text.substr(0, length));
     }
-    if (out.size() + piece.size() > max_bytes) return out + "...";
+    if (out.size() + piece.size() > max_bytes) return absl::StrCat(out, "...");
     out += piece;
     text.remove_prefix(length);
   }
@@ -87,7 +87,7 @@ std::string SecondsText(double seconds) {
 std::string CountText(int64_t count) {
   std::string digits = absl::StrCat(count);
   const size_t first = count < 0 ? 1 : 0;
-  for (size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, ",");
+  for (size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, 1, ',');
   return digits;
 }
 

@@ -67,6 +67,7 @@ struct ModelSummary {
   int64_t ir_version = 0;
   std::map<std::string, int64_t> opsets;
   std::vector<std::string> warnings;
+  std::vector<PortInfo> inputs, outputs;
   std::vector<OperatorCount> operators;            // as imported, functions inlined
   std::vector<OperatorCount> optimized_operators;  // after the rewrites
   std::vector<std::string> unsupported;            // all of them: `com.x::Foo (opset 1), 3 nodes, first "n3"`
@@ -118,6 +119,7 @@ class Model {
 
  private:
   friend class Session;
+  friend struct ModelAccess;
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };
