@@ -29,7 +29,8 @@ std::map<std::pair<std::string, std::string>, OperatorRow> CollectOperators(cons
   std::map<std::pair<std::string, std::string>, OperatorRow> rows;
   for (const OpDef* def : OpRegistry::Get().rows()) {
     if (def->domain == kRondoDomain) continue;  // made by rewrites, never in a file
-    if (!filter.empty() && !absl::StrContains(absl::AsciiStrToLower(def->type), absl::AsciiStrToLower(filter))) continue;
+    if (!filter.empty() && !absl::StrContains(absl::AsciiStrToLower(def->type), absl::AsciiStrToLower(filter)))
+      continue;
     OperatorRow& row = rows[{std::string(def->domain), std::string(def->type)}];
     if (def->infer == RemovedOperator) {
       row.removed_in = def->since;
