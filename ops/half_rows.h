@@ -2,10 +2,12 @@
 #ifndef RONDO_OPS_HALF_ROWS_H_
 #define RONDO_OPS_HALF_ROWS_H_
 
+#include <algorithm>
 #include <type_traits>
 
 #include "graph/numeric.h"
 #include "ops/kernels/vector_math.h"
+#include "rondo/data_type.h"
 
 namespace rondo {
 
@@ -23,6 +25,52 @@ inline void RowFromFloat(const VectorMath& math, const float* x, Float16* y, int
 }
 inline void RowFromFloat(const VectorMath& math, const float* x, BFloat16* y, int64_t n) {
   math.float_to_bfloat16(x, reinterpret_cast<uint16_t*>(y), n);
+}
+
+inline bool IsFloatOrHalf(DataType type) {
+  return type == DataType::kFloat || type == DataType::kFloat16 || type == DataType::kBFloat16;
+}
+
+// Elements [offset, offset + n) of an array of `type` as floats: where they lie when they are floats, else converted
+// into `buffer` [n]. REQUIRES: IsFloatOrHalf(type) or kDouble.
+inline const float* ReadRow(const VectorMath& math, DataType type, const void* base, int64_t offset, int64_t n,
+                            float* buffer) {
+  switch (type) {
+    case DataType::kFloat:
+      return static_cast<const float*>(base) + offset;
+    case DataType::kFloat16:
+      RowToFloat(math, static_cast<const Float16*>(base) + offset, buffer, n);
+      break;
+    case DataType::kBFloat16:
+      RowToFloat(math, static_cast<const BFloat16*>(base) + offset, buffer, n);
+      break;
+    default: {
+      const double* x = static_cast<const double*>(base) + offset;
+      std::transform(x, x + n, buffer, [](double d) { return static_cast<float>(d); });
+    }
+  }
+  return buffer;
+}
+// The reverse: where to write a row of floats so that WriteRow stores it.
+inline float* RowTarget(DataType type, void* base, int64_t offset, float* buffer) {
+  return type == DataType::kFloat ? static_cast<float*>(base) + offset : buffer;
+}
+inline void WriteRow(const VectorMath& math, DataType type, const float* row, void* base, int64_t offset, int64_t n) {
+  switch (type) {
+    case DataType::kFloat: {
+      float* y = static_cast<float*>(base) + offset;
+      if (y != row) std::copy_n(row, n, y);
+      break;
+    }
+    case DataType::kFloat16:
+      RowFromFloat(math, row, static_cast<Float16*>(base) + offset, n);
+      break;
+    case DataType::kBFloat16:
+      RowFromFloat(math, row, static_cast<BFloat16*>(base) + offset, n);
+      break;
+    default:
+      std::copy_n(row, n, static_cast<double*>(base) + offset);
+  }
 }
 
 }  // namespace rondo
