@@ -8,14 +8,6 @@
 namespace rondo {
 namespace {
 
-// One copy from input 0 to output 0.
-std::unique_ptr<Kernel> MakeCopyKernel(DataType dtype, const StridedBlock& block) {
-  return MakeKernel([copy = StridedCopy(dtype, block)](RunContext& run) {
-    copy.Run(run.input(0).raw(), run.output(0).mutable_raw());
-    return absl::OkStatus();
-  });
-}
-
 // ---- Transpose(data; perm = reversed) -> output with output dim i = data dim perm[i].
 
 absl::StatusOr<std::vector<int>> Permutation(const AttributeReader& attributes, int rank) {
@@ -37,17 +29,6 @@ absl::StatusOr<std::vector<int>> Permutation(const AttributeReader& attributes, 
   return result;
 }
 
-StridedBlock TransposeBlock(const Dims& from, const std::vector<int>& perm) {
-  StridedBlock block;
-  const Dims strides = RowMajorStrides(from);
-  for (int axis : perm) {
-    block.dims.push_back(from[axis]);
-    block.src_strides.push_back(strides[axis]);
-  }
-  block.dst_strides = RowMajorStrides(block.dims);
-  return block;
-}
-
 absl::Status InferTranspose(InferContext& ctx) {
   if (!ctx.has_shape(0)) {
     RONDO_ASSIGN_OR_RETURN(std::vector<int64_t> perm, ctx.attributes.Ints("perm", {}));
@@ -64,7 +45,7 @@ absl::Status InferTranspose(InferContext& ctx) {
   for (int axis : perm) shape.push_back(from[axis]);
   ctx.SetOutput(0, ctx.dtype(0), std::move(shape));
   if (std::optional<SmallContent> content = ContentOf(ctx, 0)) {
-    SetPickedContent(ctx, 0, *content, TransposeBlock(content->dims, perm));
+    SetPickedContent(ctx, 0, *content, PermutedBlock(content->dims, perm));
   }
   return absl::OkStatus();
 }
@@ -72,7 +53,7 @@ absl::Status InferTranspose(InferContext& ctx) {
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareTranspose(PrepareContext& ctx) {
   const Dims from = ctx.input_dims(0);
   RONDO_ASSIGN_OR_RETURN(std::vector<int> perm, Permutation(ctx.attributes, static_cast<int>(from.size())));
-  return MakeCopyKernel(ctx.input_dtype(0), TransposeBlock(from, perm));
+  return MakeCopyKernel(ctx.input_dtype(0), PermutedBlock(from, perm));
 }
 
 // ---- Concat(inputs...; axis) -> inputs one after another along axis. Default axis 1 before version 4. An empty

@@ -30,6 +30,8 @@
   X(Pool)                          \
   X(QLinear)                       \
   X(Quantize)                      \
+  X(Random)                        \
+  X(Rearrange)                     \
   X(Recurrent)                     \
   X(Reduce)                        \
   X(Resize)                        \

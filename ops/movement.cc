@@ -211,6 +211,24 @@ void StridedCopy::RunTransposed(const StridedCopy& copy, const void* src, void* 
   });
 }
 
+StridedBlock PermutedBlock(const Dims& from, absl::Span<const int> perm) {
+  StridedBlock block;
+  const Dims strides = RowMajorStrides(from);
+  for (int axis : perm) {
+    block.dims.push_back(from[axis]);
+    block.src_strides.push_back(strides[axis]);
+  }
+  block.dst_strides = RowMajorStrides(block.dims);
+  return block;
+}
+
+std::unique_ptr<Kernel> MakeCopyKernel(DataType dtype, const StridedBlock& block) {
+  return MakeKernel([copy = StridedCopy(dtype, block)](RunContext& run) {
+    copy.Run(run.input(0).raw(), run.output(0).mutable_raw());
+    return absl::OkStatus();
+  });
+}
+
 std::optional<SmallContent> ContentOf(const InferContext& ctx, int i) {
   if (!ctx.has_input(i) || !ctx.has_shape(i) || !ctx.shape(i).known()) return std::nullopt;
   if (ctx.dtype(i) != DataType::kInt64 && ctx.dtype(i) != DataType::kInt32) return std::nullopt;

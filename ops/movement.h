@@ -53,6 +53,9 @@ struct StridedBlock {
   int64_t dst_offset = 0;
 };
 
+// A transposition: dim i of the destination, which is contiguous, is dim perm[i] of the contiguous source.
+StridedBlock PermutedBlock(const Dims& from, absl::Span<const int> perm);
+
 // A StridedBlock made ready. Immutable, Run is thread-safe and parallel inside. Source and destination must not
 // overlap.
 class StridedCopy {
@@ -85,6 +88,9 @@ class StridedCopy {
   int64_t inner_ = 1, inner_src_ = 1, inner_dst_ = 1;  // the innermost loop
   int64_t across_ = 1, across_dst_ = 1;                // transposed: the loop along which the source is contiguous
 };
+
+// A kernel that is one copy from input 0 to output 0.
+std::unique_ptr<Kernel> MakeCopyKernel(DataType dtype, const StridedBlock& block);
 
 // The known content of a small integer input whose dims are numbers.
 struct SmallContent {
