@@ -32,6 +32,7 @@ function(rondo_isa_objects target)
                            -fno-trapping-math)
     target_link_libraries(${target}_${isa} PRIVATE rondo_options)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
+    set_property(GLOBAL APPEND PROPERTY RONDO_ISA_OBJECTS $<TARGET_OBJECTS:${target}_${isa}>)
   endforeach()
 endfunction()
 

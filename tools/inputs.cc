@@ -313,14 +313,22 @@ struct FileInput {
   std::string path;
 };
 
+// NAME=FILE; else a .pb file whose stored name is an input's; else a file for the only input.
 absl::StatusOr<FileInput> ResolveFile(const std::string& text, const std::vector<PortInfo>& inputs) {
   const absl::StatusOr<Assignment> split = SplitAssignment(text, inputs);
   if (split.ok()) {
     if (const PortInfo* port = FindPort(inputs, split->name)) {
       return FileInput{static_cast<int>(port - inputs.data()), split->value};
     }
-  } else if (inputs.size() == 1) {
-    return FileInput{0, text};
+  }
+  std::error_code error;
+  if (std::filesystem::exists(text, error) || !split.ok()) {
+    if (absl::EndsWith(text, ".pb")) {
+      RONDO_ASSIGN_OR_RETURN(const NamedValue value, ReadValueFile(text, ValueType{}));
+      const PortInfo* port = FindPort(inputs, value.name);
+      if (port != nullptr) return FileInput{static_cast<int>(port - inputs.data()), text};
+    }
+    if (inputs.size() == 1) return FileInput{0, text};
   }
   return InvalidArgument("--input ", Printable(text), ": ", split.ok() ? "no input of that name" : "no input is named",
                          " (expected NAME=FILE, NAME one of ", PortNames(inputs), ")");
