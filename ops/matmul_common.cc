@@ -185,21 +185,38 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOneDnn(PrepareContext& ctx, const
 
   std::vector<Arg> operands;
   StridedView bias;
+  Arg bias_arg;
   if (request.bias >= 0) {
     RONDO_ASSIGN_OR_RETURN(bias, BiasView(ctx.input_dims(request.bias), g));
-    Arg arg = Arg::InputOrConstant(ctx, request.bias);
+    bias_arg = Arg::InputOrConstant(ctx, request.bias);
     spec.bias = request.alpha == 1 && request.beta == 1 && Product(bias.dims) == g.n && bias.dims.back() == g.n;
     if (spec.bias || !native) {
-      RONDO_ASSIGN_OR_RETURN(arg, pipeline.AsFloat(arg, dtype, Product(bias.dims)));
+      RONDO_ASSIGN_OR_RETURN(bias_arg, pipeline.AsFloat(bias_arg, dtype, Product(bias.dims)));
     }
-    operands.push_back(arg);
+    if (spec.bias) operands.push_back(bias_arg);
   }
+  // oneDNN 2.6 gives the second of two linear post-ops the first one's factor: only one of them may be linear.
+  bool linear = request.activation.kind == ActivationKind::kHardSigmoid;
+  auto scale = [&](float factor) {
+    if (factor == 1.0f) return;
+    if (!linear) {
+      spec.post_ops.push_back(PostOp::Linear(factor));
+      linear = true;
+      return;
+    }
+    const Dims ones(g.y.size(), 1);
+    spec.post_ops.push_back(PostOp::Mul(Layout::Dense(DataType::kFloat, ones)));
+    operands.push_back(Arg::Constant(Tensor::FromVector<float>(DataType::kFloat, ones, {factor})));
+  };
   // alpha * p + beta * c = beta * (alpha / beta * p + c).
   const bool adds = request.bias >= 0 && !spec.bias;
   const float beta = adds ? request.beta : 1.0f;
-  if (request.alpha / beta != 1.0f) spec.post_ops.push_back(PostOp::Linear(request.alpha / beta));
-  if (adds) spec.post_ops.push_back(PostOp::Add(Layout::Dense(compute, bias.dims)));
-  if (beta != 1.0f) spec.post_ops.push_back(PostOp::Linear(beta));
+  scale(request.alpha / beta);
+  if (adds) {
+    spec.post_ops.push_back(PostOp::Add(Layout::Dense(compute, bias.dims)));
+    operands.push_back(bias_arg);
+  }
+  scale(beta);
   if (!request.activation.none()) spec.post_ops.push_back(PostOp::Eltwise(request.activation));
   if (request.residual >= 0) {
     spec.post_ops.push_back(PostOp::Add(spec.y));
