@@ -18,7 +18,9 @@
   X(FuseSwish, "fuse_swish", "recognises Swish and the gated SwiGlu")                                         \
   X(FuseAttention, "fuse_attention", "recognises decomposed scaled dot-product attention")                    \
   X(FuseMatMul, "fuse_matmul", "gives products with constant matrices their bias, activation and residual")   \
-  X(FuseConv, "fuse_conv", "gives convolutions their residual and activation")
+  X(FuseConv, "fuse_conv", "gives convolutions their residual and activation")                                \
+  X(ChannelsLast, "channels_last", "gives convolutions and poolings NHWC images")                             \
+  X(SinkTransposes, "sink_transposes", "moves transposes through elementwise operators, where they meet and vanish")
 
 namespace rondo {
 

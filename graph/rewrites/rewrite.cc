@@ -61,11 +61,15 @@ absl::StatusOr<std::vector<RewriteReport>> ApplyRewrites(Graph& graph, const Rew
       graph.ForEachGraph([&](Graph& g) { graphs.push_back(&g); });
       std::reverse(graphs.begin(), graphs.end());  // bodies before the nodes that hold them
       for (Graph* g : graphs) {
-        RONDO_ASSIGN_OR_RETURN(int fired, kRewrites[r].apply(*g, context));
-        if (fired == 0) continue;
-        RONDO_RETURN_IF_ERROR(CleanUp(*g, kRewrites[r].name));
-        reports[r].fired += fired;
-        fired_in_round += fired;
+        // To its own fixed point before the next: a fusion that grows step by step must be whole before a rewrite that
+        // changes its surroundings.
+        for (int repeat = 0; repeat < kMaxRounds; ++repeat) {
+          RONDO_ASSIGN_OR_RETURN(int fired, kRewrites[r].apply(*g, context));
+          if (fired == 0) break;
+          RONDO_RETURN_IF_ERROR(CleanUp(*g, kRewrites[r].name));
+          reports[r].fired += fired;
+          fired_in_round += fired;
+        }
       }
     }
     if (fired_in_round == 0) break;
