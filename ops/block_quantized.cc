@@ -1,7 +1,485 @@
+// com.microsoft's operators on block-quantised weights: MatMulNBits and GatherBlockQuantized. Weights stay packed; the
+// products are in ops/kernels/block_quantized.h.
+#include "ops/kernels/block_quantized.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "ops/attention_common.h"
+#include "ops/dispatch.h"
 #include "ops/families.h"
+#include "ops/parallel.h"
+#include "ops/primitive_cache.h"
 
 namespace rondo {
+namespace {
 
-absl::Span<const OpDef> BlockQuantizedFamily() { return {}; }
+// Field `i` of packed fields of 2, 4 or 8 bits, low bits first.
+int Field(const uint8_t* p, int64_t i, int bits) {
+  const int64_t bit = i * bits;
+  return p[bit / 8] >> (bit % 8) & ((1 << bits) - 1);
+}
+
+bool IsPowerOfTwo(int64_t x) { return x > 0 && (x & (x - 1)) == 0; }
+
+// ---- com.microsoft MatMulNBits ----
+// Y = A * dequantize(B)^T + bias, dequantize(B)[n, k] = (B[n, k] - zero[n, k / block_size]) * scale[n, k / block_size]
+// Inputs: A [..., K]; B uint8 [N, blocks, block_size * bits / 8]; scales [N, blocks] (or flat); zero_points? packed
+// uint8
+//   [N, ceil(blocks * bits / 8)] or of A's type [N, blocks], default 2^(bits-1); g_idx? int32: the block of each k
+//   (deprecated); bias? [N].
+// Output: Y [..., N].
+// Attributes: K, N, block_size (a power of two >= 16), bits 4, accuracy_level 0 (4 permits activations of 8 bits),
+//   weight_prepacked 0.
+enum Input { kA, kB, kScales, kZeros, kGroups, kBias };
+
+template <typename Context>
+absl::StatusOr<BlockQuantizedShape> ReadShape(const Context& ctx) {
+  BlockQuantizedShape shape;
+  RONDO_ASSIGN_OR_RETURN(shape.k, ctx.attributes.Int("K"));
+  RONDO_ASSIGN_OR_RETURN(shape.n, ctx.attributes.Int("N"));
+  RONDO_ASSIGN_OR_RETURN(shape.block, ctx.attributes.Int("block_size"));
+  RONDO_ASSIGN_OR_RETURN(const int64_t bits, ctx.attributes.Int("bits", 4));
+  constexpr int64_t kLimit = int64_t{1} << 30;
+  if (shape.k <= 0 || shape.n <= 0 || shape.k > kLimit || shape.n > kLimit) {
+    return InvalidArgument("K is ", shape.k, ", N is ", shape.n, ": expected positive sizes");
+  }
+  if (shape.block < 16 || shape.block > kLimit || !IsPowerOfTwo(shape.block)) {
+    return InvalidArgument("block_size is ", shape.block, ": expected a power of two, 16 or more");
+  }
+  if (bits != 2 && bits != 4 && bits != 8) return InvalidArgument("bits is ", bits, ": expected 2, 4 or 8");
+  shape.bits = static_cast<int>(bits);
+  RONDO_ASSIGN_OR_RETURN(const int64_t prepacked, ctx.attributes.Int("weight_prepacked", 0));
+  if (prepacked != 0) return Unimplemented("weight_prepacked is ", prepacked, ": a layout of another device");
+  return shape;
+}
+
+absl::Status InferMatMulNBits(InferContext& ctx) {
+  RONDO_ASSIGN_OR_RETURN(const BlockQuantizedShape shape, ReadShape(ctx));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kA, {DataType::kFloat, DataType::kFloat16, DataType::kBFloat16}));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kB, {DataType::kUInt8}));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(kScales, kA));
+  if (ctx.has_input(kBias)) RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(kBias, kA));
+  if (ctx.has_input(kZeros)) RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kZeros, {DataType::kUInt8, ctx.dtype(kA)}));
+  if (ctx.has_input(kGroups)) RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kGroups, {DataType::kInt32}));
+  if (!ctx.has_shape(kA)) {
+    ctx.SetOutputOfUnknownRank(0, ctx.dtype(kA));
+    return absl::OkStatus();
+  }
+  Shape y = ctx.shape(kA);
+  if (y.empty()) return InvalidArgument("A is a scalar: expected rank 1 or more");
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("last dim of A", y.back(), "K", Dim(shape.k)));
+  y.back() = Dim(shape.n);
+  ctx.SetOutput(0, ctx.dtype(kA), std::move(y));
+  return absl::OkStatus();
+}
+
+// Element counts of the operands, so that nothing is read beyond them.
+absl::Status CheckOperands(PrepareContext& ctx, const BlockQuantizedShape& shape) {
+  const auto check = [&](int i, absl::string_view name, int64_t expected) -> absl::Status {
+    if (!ctx.has_input(i)) return absl::OkStatus();
+    RONDO_ASSIGN_OR_RETURN(const int64_t count, CheckedElementCount(ctx.input_dims(i)));
+    if (count == expected) return absl::OkStatus();
+    return InvalidArgument(name, " has ", count, " elements: expected ", expected);
+  };
+  const int64_t blocks = shape.blocks();
+  RONDO_RETURN_IF_ERROR(check(kB, "B", shape.n * blocks * shape.block * shape.bits / 8));
+  RONDO_RETURN_IF_ERROR(check(kScales, "scales", shape.n * blocks));
+  const bool packed = ctx.has_input(kZeros) && ctx.input_dtype(kZeros) == DataType::kUInt8;
+  RONDO_RETURN_IF_ERROR(check(kZeros, "zero_points", shape.n * (packed ? (blocks * shape.bits + 7) / 8 : blocks)));
+  RONDO_RETURN_IF_ERROR(check(kBias, "bias", shape.n));
+  if (!ctx.has_input(kGroups)) return absl::OkStatus();
+  RONDO_ASSIGN_OR_RETURN(const int64_t groups, CheckedElementCount(ctx.input_dims(kGroups)));
+  if (groups < shape.k) return InvalidArgument("g_idx has ", groups, " elements: expected ", shape.k);
+  return absl::OkStatus();
+}
+
+// Straight from the formula: one weight row at a time. For --plain, weights that are not constant, and g_idx.
+class PlainMatMulNBits final : public Kernel {
+ public:
+  PlainMatMulNBits(BlockQuantizedShape shape, int64_t rows, DataType type) : shape_(shape), rows_(rows), type_(type) {}
+  // Scratch: A, scales, zero points, bias and Y as floats, then one weight row per worker.
+  size_t Plan(PrepareContext& ctx) {
+    ScratchLayout layout;
+    const auto floats = [&](int64_t n) { return layout.Add(static_cast<size_t>(n) * sizeof(float)); };
+    threads_ = std::max(ctx.threads(), 1);
+    a_ = floats(rows_ * shape_.k);
+    scales_ = floats(shape_.n * shape_.blocks());
+    zeros_ = floats(shape_.n * shape_.blocks());
+    bias_ = floats(shape_.n);
+    y_ = floats(rows_ * shape_.n);
+    row_ = floats(threads_ * shape_.k);
+    return layout.total();
+  }
+  std::string Implementation() const override { return "plain"; }
+
+  absl::Status Run(RunContext& ctx) const override {
+    void* scratch = ctx.scratch();
+    float* a = ScratchAt<float>(scratch, a_);
+    float* scales = ScratchAt<float>(scratch, scales_);
+    float* zeros = ScratchAt<float>(scratch, zeros_);
+    float* bias = ScratchAt<float>(scratch, bias_);
+    float* y = ScratchAt<float>(scratch, y_);
+    const int64_t blocks = shape_.blocks(), k = shape_.k, n = shape_.n;
+    ConvertToFloat(ctx.input(kA), a);
+    ConvertToFloat(ctx.input(kScales), scales);
+    if (ctx.has_input(kBias)) {
+      ConvertToFloat(ctx.input(kBias), bias);
+    } else {
+      std::fill(bias, bias + n, 0.0f);
+    }
+    if (!ctx.has_input(kZeros)) {
+      std::fill(zeros, zeros + n * blocks, static_cast<float>(1 << (shape_.bits - 1)));
+    } else if (ctx.input(kZeros).dtype() == DataType::kUInt8) {
+      const int64_t row_bytes = (blocks * shape_.bits + 7) / 8;
+      const uint8_t* packed = ctx.in<uint8_t>(kZeros);
+      for (int64_t i = 0; i < n * blocks; ++i) {
+        zeros[i] = static_cast<float>(Field(packed + i / blocks * row_bytes, i % blocks, shape_.bits));
+      }
+    } else {
+      ConvertToFloat(ctx.input(kZeros), zeros);
+    }
+    const int32_t* groups = ctx.has_input(kGroups) ? ctx.in<int32_t>(kGroups) : nullptr;
+    for (int64_t i = 0; groups != nullptr && i < k; ++i) {
+      if (groups[i] < 0 || groups[i] >= blocks) {
+        return OutOfRange("g_idx[", i, "] ", groups[i], " is out of range [0, ", blocks - 1, "]");
+      }
+    }
+    const uint8_t* weights = ctx.in<uint8_t>(kB);
+    const int64_t weight_row = blocks * shape_.block * shape_.bits / 8;
+    ParallelFor(n, std::max<int64_t>(1, 20000 / (k * (rows_ + 2))), [&](int64_t begin, int64_t end) {
+      float* row = ScratchAt<float>(scratch, row_) + std::min(WorkerIndex(), threads_ - 1) * k;
+      for (int64_t c = begin; c < end; ++c) {
+        for (int64_t i = 0; i < k; ++i) {
+          const int64_t block = groups != nullptr ? groups[i] : i / shape_.block;
+          const float w = static_cast<float>(Field(weights + c * weight_row, i, shape_.bits));
+          row[i] = (w - zeros[c * blocks + block]) * scales[c * blocks + block];
+        }
+        for (int64_t r = 0; r < rows_; ++r) {
+          float sum = 0;
+          for (int64_t i = 0; i < k; ++i) sum += a[r * k + i] * row[i];
+          y[r * n + c] = sum + bias[c];
+        }
+      }
+    });
+    ConvertFromFloat(y, rows_ * n, type_, ctx.output(0).mutable_raw());
+    return absl::OkStatus();
+  }
+
+ private:
+  BlockQuantizedShape shape_;
+  int64_t rows_;
+  DataType type_;
+  int threads_ = 1;
+  size_t a_ = 0, scales_ = 0, zeros_ = 0, bias_ = 0, y_ = 0, row_ = 0;
+};
+
+class PackedMatMulNBits final : public Kernel {
+ public:
+  BlockQuantizedShape shape;
+  Tensor packed;
+  std::vector<float> bias;  // empty: none
+  int64_t rows = 0;
+  DataType type = DataType::kFloat;
+  bool int8 = false;
+  bool copies_a = false, converts_y = false;
+  size_t a_offset = 0, sums_offset = 0, q_offset = 0, scales_offset = 0, y_offset = 0;
+
+  std::string Implementation() const override {
+    return absl::StrCat("own:", int8 ? "int8:vnni" : "float", ":", shape.bits, "bit");
+  }
+
+  size_t Plan() {
+    ScratchLayout layout;
+    const size_t elements = static_cast<size_t>(rows * shape.padded_k());
+    const size_t all_blocks = static_cast<size_t>(rows * shape.blocks());
+    copies_a = type != DataType::kFloat || shape.k != shape.padded_k();
+    converts_y = type != DataType::kFloat;
+    if (copies_a) a_offset = layout.Add(elements * sizeof(float));
+    sums_offset = layout.Add(all_blocks * sizeof(float));
+    if (int8) q_offset = layout.Add(elements);
+    if (int8) scales_offset = layout.Add(all_blocks * sizeof(float));
+    if (converts_y) y_offset = layout.Add(static_cast<size_t>(rows * shape.n) * sizeof(float));
+    return layout.total();
+  }
+
+  absl::Status Run(RunContext& ctx) const override {
+    const BlockQuantizedKernels& kernels = GetBlockQuantizedKernels();
+    void* scratch = ctx.scratch();
+    const int64_t padded = shape.padded_k(), blocks = shape.blocks();
+    const float* a = copies_a ? ScratchAt<float>(scratch, a_offset) : ctx.in<float>(kA);
+    float* sums = ScratchAt<float>(scratch, sums_offset);
+    int8_t* q = ScratchAt<int8_t>(scratch, q_offset);
+    float* scales = ScratchAt<float>(scratch, scales_offset);
+    // Some 4 elements a nanosecond.
+    ParallelFor(rows, std::max<int64_t>(1, 80000 / padded), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        if (copies_a) {
+          float* row = ScratchAt<float>(scratch, a_offset) + r * padded;
+          const char* from = static_cast<const char*>(ctx.input(kA).raw()) + ByteSize(type, r * shape.k);
+          ConvertToFloat(from, type, shape.k, row);
+          std::fill(row + shape.k, row + padded, 0.0f);
+        }
+        if (int8) {
+          kernels.quantize_row(a + r * padded, shape.block, blocks, q + r * padded, scales + r * blocks,
+                               reinterpret_cast<int32_t*>(sums) + r * blocks);
+        } else {
+          kernels.block_sums(a + r * padded, shape.block, blocks, sums + r * blocks);
+        }
+      }
+    });
+    float* y = converts_y ? ScratchAt<float>(scratch, y_offset) : ctx.out<float>(0);
+    const float* b = bias.empty() ? nullptr : bias.data();
+    const uint8_t* weights = packed.data<uint8_t>();
+    // A panel of one row streams at some 20 bytes a nanosecond; more rows compute.
+    const int64_t panel_ns = 1 + shape.panel_bytes() / 20 + rows * padded / 4;
+    ParallelFor(shape.panels(), std::max<int64_t>(1, 20000 / panel_ns), [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        if (int8) {
+          kernels.int8_panel(shape, weights, p, {q, scales, reinterpret_cast<const int32_t*>(sums), rows}, b, y,
+                             shape.n);
+        } else {
+          kernels.float_panel(shape, weights, p, {a, sums, rows}, b, y, shape.n);
+        }
+      }
+    });
+    if (converts_y) ConvertFromFloat(y, rows * shape.n, type, ctx.output(0).mutable_raw());
+    return absl::OkStatus();
+  }
+};
+
+absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) {
+  RONDO_ASSIGN_OR_RETURN(BlockQuantizedShape shape, ReadShape(ctx));
+  RONDO_RETURN_IF_ERROR(CheckOperands(ctx, shape));
+  const DataType type = ctx.input_dtype(kA);
+  RONDO_ASSIGN_OR_RETURN(const int64_t elements, CheckedElementCount(ctx.input_dims(kA)));
+  const int64_t rows = elements / shape.k;
+  RONDO_ASSIGN_OR_RETURN(const int64_t accuracy, ctx.attributes.Int("accuracy_level", 0));
+
+  const Tensor weights = ctx.constant(kB), scales = ctx.constant(kScales);
+  const Tensor zeros = ctx.has_input(kZeros) ? ctx.constant(kZeros) : Tensor();
+  const Tensor bias = ctx.has_input(kBias) ? ctx.constant(kBias) : Tensor();
+  const bool constant = weights.defined() && scales.defined() && ctx.has_input(kZeros) == zeros.defined() &&
+                        ctx.has_input(kBias) == bias.defined();
+  if (ctx.plain() || !constant || ctx.has_input(kGroups)) {
+    auto kernel = std::make_unique<PlainMatMulNBits>(shape, rows, type);
+    ctx.RequestScratch(kernel->Plan(ctx));
+    return kernel;
+  }
+
+  auto kernel = std::make_unique<PackedMatMulNBits>();
+  kernel->rows = rows;
+  kernel->type = type;
+  kernel->int8 = accuracy == 4 && GetBlockQuantizedKernels().int8_panel != nullptr;
+  if (zeros.defined()) {
+    shape.zero = zeros.dtype() == DataType::kUInt8 ? BlockQuantizedShape::kBytes : BlockQuantizedShape::kFloats;
+  }
+  // The rounding of a scale to float16 is far below that of the activations to 8 bits.
+  shape.half_scales = kernel->int8;
+  kernel->shape = shape;
+  const auto pack = [&]() -> absl::StatusOr<Tensor> {
+    RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kUInt8, {static_cast<int64_t>(shape.bytes())}));
+    std::vector<float> scale_values(scales.size()), zero_values;
+    ConvertToFloat(scales, scale_values.data());
+    BlockQuantizedSource source{weights.data<uint8_t>(), scale_values.data(), nullptr};
+    if (shape.zero == BlockQuantizedShape::kBytes) source.zeros = zeros.raw();
+    if (shape.zero == BlockQuantizedShape::kFloats) {
+      zero_values.resize(zeros.size());
+      ConvertToFloat(zeros, zero_values.data());
+      source.zeros = zero_values.data();
+    }
+    PackBlockQuantized(shape, source, packed.mutable_data<uint8_t>());
+    return packed;
+  };
+  const std::string layout = absl::StrCat("nbits", shape.bits, ":", shape.n, "x", shape.k, "/", shape.block, ":z",
+                                          static_cast<int>(shape.zero), shape.half_scales ? ":half" : "");
+  RONDO_ASSIGN_OR_RETURN(kernel->packed, ctx.weight_cache().GetOrPack(weights, layout, pack));
+  if (bias.defined()) {
+    kernel->bias.resize(bias.size());
+    ConvertToFloat(bias, kernel->bias.data());
+  }
+  ctx.RequestScratch(kernel->Plan());
+  return kernel;
+}
+
+// ---- com.microsoft GatherBlockQuantized ----
+// Y = dequantize(Gather(data, indices, gather_axis)): a row of data is (data - zero) * scale, blocks of block_size
+// along quantize_axis sharing scale and zero. An index out of range gives zeros. Inputs: data int4, uint4, or uint8
+// that holds 8 / bits fields a byte along the last dim; indices int32 or int64; scales
+//   [data's dims, ceil on quantize_axis]; zero_points? as data (uint8: packed along the last dim too), default 0 for
+//   int4 and uint4, 2^(bits-1) for uint8.
+// Attributes: gather_axis 0, quantize_axis 1, block_size 128, bits 4 (uint8 data).
+enum GatherInput { kData, kIndices, kGatherScales, kGatherZeros };
+
+struct GatherAttributes {
+  int gather_axis, quantize_axis;
+  int64_t block;
+  int bits;
+  int fields;  // elements per stored element along the last dim
+};
+template <typename Context>
+absl::StatusOr<GatherAttributes> ReadGather(const Context& ctx, DataType type, int rank) {
+  GatherAttributes g{};
+  RONDO_ASSIGN_OR_RETURN(const int64_t gather_axis, ctx.attributes.Int("gather_axis", 0));
+  RONDO_ASSIGN_OR_RETURN(const int64_t quantize_axis, ctx.attributes.Int("quantize_axis", 1));
+  RONDO_ASSIGN_OR_RETURN(g.gather_axis, NormalizeAxis(gather_axis, rank, "gather_axis"));
+  RONDO_ASSIGN_OR_RETURN(g.quantize_axis, NormalizeAxis(quantize_axis, rank, "quantize_axis"));
+  RONDO_ASSIGN_OR_RETURN(g.block, ctx.attributes.Int("block_size", 128));
+  if (g.block < 16 || g.block > (int64_t{1} << 30) || !IsPowerOfTwo(g.block)) {
+    return InvalidArgument("block_size is ", g.block, ": expected a power of two, 16 or more");
+  }
+  g.bits = 4;
+  if (type == DataType::kUInt8) {
+    RONDO_ASSIGN_OR_RETURN(const int64_t bits, ctx.attributes.Int("bits", 4));
+    if (bits != 2 && bits != 4 && bits != 8) return InvalidArgument("bits is ", bits, ": expected 2, 4 or 8");
+    g.bits = static_cast<int>(bits);
+    if (g.gather_axis != 0) return InvalidArgument("gather_axis is ", g.gather_axis, ": expected 0 for uint8 data");
+  }
+  g.fields = type == DataType::kUInt8 ? 8 / g.bits : 1;
+  return g;
+}
+
+absl::Status InferGatherBlockQuantized(InferContext& ctx) {
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kData, {DataType::kInt4, DataType::kUInt4, DataType::kUInt8}));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kIndices, {DataType::kInt32, DataType::kInt64}));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(kGatherScales, {DataType::kFloat, DataType::kFloat16, DataType::kBFloat16}));
+  if (ctx.has_input(kGatherZeros)) RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(kGatherZeros, kData));
+  if (!ctx.has_shape(kData) || !ctx.has_shape(kIndices)) {
+    ctx.SetOutputOfUnknownRank(0, ctx.dtype(kGatherScales));
+    return absl::OkStatus();
+  }
+  const Shape& data = ctx.shape(kData);
+  if (data.empty()) return InvalidArgument("data is a scalar: expected rank 1 or more");
+  RONDO_ASSIGN_OR_RETURN(const GatherAttributes g, ReadGather(ctx, ctx.dtype(kData), data.rank()));
+  Shape y;
+  for (int i = 0; i < data.rank(); ++i) {
+    if (i == g.gather_axis) {
+      for (const Dim& d : ctx.shape(kIndices)) y.push_back(d);
+      continue;
+    }
+    y.push_back(i + 1 == data.rank() ? data[i] * Dim(g.fields) : data[i]);
+  }
+  // A single axis that is both gathered and packed would cut fields apart.
+  if (g.fields > 1 && g.gather_axis == data.rank() - 1)
+    return InvalidArgument("gather_axis is the packed axis of data");
+  ctx.SetOutput(0, ctx.dtype(kGatherScales), std::move(y));
+  return absl::OkStatus();
+}
+
+struct GatherPlan {
+  int64_t outer, axis, inner;  // data as [outer, axis, inner] around gather_axis, in logical elements
+  int64_t count;               // indices
+  int64_t quantized, below;    // size of quantize_axis, elements below it
+  int64_t blocks;              // along quantize_axis
+  int64_t last, scales_last;   // last logical dims: rows of packed bytes
+  int64_t block;
+  int bits;
+  bool is_signed;   // int4
+  bool row_packed;  // uint8: each row of the last dim starts at a byte
+  int default_zero;
+
+  int Get(const uint8_t* p, int64_t i, int64_t row) const {
+    if (row_packed) return Field(p + i / row * ((row * bits + 7) / 8), i % row, bits);
+    const int x = Field(p, i, 4);
+    return is_signed && x >= 8 ? x - 16 : x;
+  }
+};
+
+template <typename T>
+absl::Status RunGather(const GatherPlan& g, RunContext& ctx) {
+  const uint8_t* data = ctx.in<uint8_t>(kData);
+  const uint8_t* zeros = ctx.has_input(kGatherZeros) ? ctx.in<uint8_t>(kGatherZeros) : nullptr;
+  const T* scales = ctx.in<T>(kGatherScales);
+  T* y = ctx.out<T>(0);
+  const bool wide = ctx.input(kIndices).dtype() == DataType::kInt64;
+  ParallelFor(g.outer * g.count, std::max<int64_t>(1, 10000 / (g.inner + 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i % g.count;
+      int64_t index = wide ? ctx.in<int64_t>(kIndices)[at] : ctx.in<int32_t>(kIndices)[at];
+      if (index < 0 && index >= -g.axis) index += g.axis;
+      T* to = y + i * g.inner;
+      if (index < 0 || index >= g.axis) {
+        std::fill(to, to + g.inner, T(0.0f));
+        continue;
+      }
+      const int64_t from = (i / g.count * g.axis + index) * g.inner;
+      for (int64_t j = 0; j < g.inner;) {
+        // Elements that share a block: a run along quantize_axis where it is the last, else single ones.
+        const int64_t e = from + j;
+        const int64_t q = e / g.below % g.quantized;
+        const int64_t scale_at = (e / (g.below * g.quantized) * g.blocks + q / g.block) * g.below + e % g.below;
+        const float scale = static_cast<float>(scales[scale_at]);
+        const int zero = zeros != nullptr ? g.Get(zeros, scale_at, g.scales_last) : g.default_zero;
+        const int64_t run = g.below == 1 ? std::min({g.block - q % g.block, g.quantized - q, g.inner - j}) : 1;
+        for (int64_t r = 0; r < run; ++r) to[j + r] = T(static_cast<float>(g.Get(data, e + r, g.last) - zero) * scale);
+        j += run;
+      }
+    }
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> PrepareGatherBlockQuantized(PrepareContext& ctx) {
+  Dims data = ctx.input_dims(kData);
+  const Dims scales = ctx.input_dims(kGatherScales);
+  const DataType type = ctx.input_dtype(kData);
+  const int rank = static_cast<int>(data.size());
+  RONDO_ASSIGN_OR_RETURN(const GatherAttributes attributes, ReadGather(ctx, type, rank));
+  data.back() *= attributes.fields;
+  GatherPlan g{};
+  g.block = attributes.block;
+  g.bits = attributes.bits;
+  g.is_signed = type == DataType::kInt4;
+  g.row_packed = type == DataType::kUInt8;
+  g.default_zero = g.row_packed ? 1 << (g.bits - 1) : 0;
+  g.outer = g.inner = g.below = 1;
+  for (int i = 0; i < rank; ++i) {
+    if (i < attributes.gather_axis) g.outer *= data[i];
+    if (i > attributes.gather_axis) g.inner *= data[i];
+    if (i > attributes.quantize_axis) g.below *= data[i];
+  }
+  g.axis = data[attributes.gather_axis];
+  g.quantized = data[attributes.quantize_axis];
+  g.blocks = (g.quantized + g.block - 1) / g.block;
+  g.last = data.back();
+  Dims expected = data;
+  expected[attributes.quantize_axis] = g.blocks;
+  g.scales_last = expected.back();
+  if (scales != expected) {
+    return InvalidArgument("scales have shape ", DimsToString(scales), ": expected ", DimsToString(expected));
+  }
+  if (ctx.has_input(kGatherZeros)) {
+    RONDO_ASSIGN_OR_RETURN(const int64_t zeros, CheckedElementCount(ctx.input_dims(kGatherZeros)));
+    RONDO_ASSIGN_OR_RETURN(int64_t wanted, CheckedElementCount(expected));
+    if (g.row_packed && g.scales_last > 0) wanted = wanted / g.scales_last * ((g.scales_last * g.bits + 7) / 8);
+    if (zeros != wanted) return InvalidArgument("zero_points have ", zeros, " elements: expected ", wanted);
+  }
+  RONDO_ASSIGN_OR_RETURN(g.count, CheckedElementCount(ctx.input_dims(kIndices)));
+  return DispatchResult<absl::StatusOr<std::unique_ptr<Kernel>>>(
+      TypeList<float, Float16, BFloat16>{}, ctx.input_dtype(kGatherScales),
+      [&](auto tag) -> absl::StatusOr<std::unique_ptr<Kernel>> {
+        using T = typename decltype(tag)::type;
+        return MakeKernel([g](RunContext& run) { return RunGather<T>(g, run); });
+      });
+}
+
+const OpDef kRows[] = {
+    {.domain = "com.microsoft",
+     .type = "MatMulNBits",
+     .inputs = {3, 6},
+     .infer = InferMatMulNBits,
+     .prepare = PrepareMatMulNBits},
+    {.domain = "com.microsoft",
+     .type = "GatherBlockQuantized",
+     .inputs = {3, 4},
+     .infer = InferGatherBlockQuantized,
+     .prepare = PrepareGatherBlockQuantized},
+};
+
+}  // namespace
+
+absl::Span<const OpDef> BlockQuantizedFamily() { return kRows; }
 
 }  // namespace rondo
