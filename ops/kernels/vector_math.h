@@ -33,6 +33,7 @@ struct VectorMath {
   using BinaryScalar = void (*)(const float* a, float b, float* y, int64_t n);
 
   Unary exp, log, tanh, erf, sqrt, reciprocal, abs, neg;
+  Unary floor, ceil, round;  // round: halves to the even neighbour
   Unary sigmoid, relu, softplus, softsign, mish, hard_swish;
   Unary gelu_erf;               // x (1 + erf(x / sqrt 2)) / 2
   Unary gelu_tanh;              // x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2

@@ -59,6 +59,25 @@ RONDO_UNARY_ALPHA_BETA(VClip, AtMost(AtLeast(x, Set(alpha)), Set(beta)))
 RONDO_UNARY_ALPHA_BETA(VHardSigmoid, AtLeast(AtMost(x* alpha + beta, Set(1.0f)), F{}))
 RONDO_UNARY_ALPHA_BETA(VScaleShift, x* alpha + beta)
 
+// Magnitudes from 2^23 on are integers already; below, adding and subtracting 2^23 rounds to one. The sign is put back
+// for results that are zero.
+RONDO_SIMD F Round(F x) {
+  F a = Abs(x);
+  F r = (a + 8388608.0f) - 8388608.0f;
+  return a < 8388608.0f ? CopySign(r, x) : x;
+}
+RONDO_SIMD F Floor(F x) {
+  F r = Round(x);
+  return r > x ? r - 1.0f : r;
+}
+RONDO_SIMD F Ceil(F x) {
+  F r = Round(x);
+  return CopySign(r < x ? r + 1.0f : r, x);
+}
+RONDO_UNARY(VRound, Round(x))
+RONDO_UNARY(VFloor, Floor(x))
+RONDO_UNARY(VCeil, Ceil(x))
+
 void VSqrt(const float* x, float* y, int64_t n) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = __builtin_sqrtf(x[i]);
@@ -233,6 +252,9 @@ const VectorMath kVectorMath = {
     .reciprocal = VReciprocal,
     .abs = VAbs,
     .neg = VNeg,
+    .floor = VFloor,
+    .ceil = VCeil,
+    .round = VRound,
     .sigmoid = VSigmoid,
     .relu = VRelu,
     .softplus = VSoftplus,

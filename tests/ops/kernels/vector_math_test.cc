@@ -144,6 +144,19 @@ TEST_P(VectorMathTest, PiecewiseLinear) {
   EXPECT_EQ(y[6], 1);
 }
 
+TEST_P(VectorMathTest, RoundsToIntegers) {
+  std::vector<float> x = Grid(-20, 20, 1001);
+  for (float special : {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 8388607.5f, -8388607.5f, 1e30f, -1e30f, kInf, -kInf}) {
+    x.push_back(special);
+  }
+  ExpectClose(
+      math().floor, [](double v) { return std::floor(v); }, x, 0);
+  ExpectClose(
+      math().ceil, [](double v) { return std::ceil(v); }, x, 0);
+  ExpectClose(
+      math().round, [](double v) { return std::nearbyint(v); }, x, 0);
+}
+
 TEST_P(VectorMathTest, MaxAndMinKeepNan) {
   std::vector<float> a = {1, kNan, 3, kNan}, b = {2, 1, kNan, kNan}, y(4);
   math().max(a.data(), b.data(), y.data(), 4);
