@@ -24,6 +24,7 @@
   X(Generator)                     \
   X(GridSample)                    \
   X(Image)                         \
+  X(Logical)                       \
   X(Loss)                          \
   X(MatMul)                        \
   X(Normalization)                 \
