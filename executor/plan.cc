@@ -231,7 +231,8 @@ class PlanBuilder {
         }
         step.outputs.push_back(slot);
       }
-      if (any_elements) {
+      // A view costs nothing, and one of the caller's input is set by its step alone.
+      if (any_elements || step.kind == Step::Kind::kView) {
         plan_->steps.push_back(std::move(step));
         def_of_step_.push_back(bound.def);
       }

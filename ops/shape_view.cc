@@ -24,7 +24,6 @@ absl::StatusOr<Shape> ReshapedShape(const std::vector<Dim>& wanted, const Shape*
     const Dim& d = wanted[i];
     if (!d.known() || d.value() > 0) {
       result[i] = d;
-      explicit_count = explicit_count * d;
       continue;
     }
     if (d.value() == -1) {
@@ -46,7 +45,17 @@ absl::StatusOr<Shape> ReshapedShape(const std::vector<Dim>& wanted, const Shape*
   }
   if (explicit_zero && inferred >= 0) return InvalidArgument("shape: 0 and -1 together cannot be inferred");
   if (from == nullptr) return result;
-  // Copied dims cancel: that keeps unknown dims and zero extents out of the quotient.
+  // Copied dims cancel: that keeps unknown dims and zero extents out of the quotient. So do equal symbols.
+  for (const Dim& d : wanted) {
+    if (d.known() && d.value() <= 0) continue;
+    int same = d.known() ? from->rank() : 0;
+    while (same < from->rank() && (copied[same] || (*from)[same] != d)) ++same;
+    if (same < from->rank()) {
+      copied[same] = true;
+    } else {
+      explicit_count = explicit_count * d;
+    }
+  }
   Dim rest = explicit_zero ? Dim(from->ElementCount()) : Dim(1);
   for (int i = 0; i < from->rank() && !explicit_zero; ++i) {
     if (!copied[i]) rest = rest * (*from)[i];
