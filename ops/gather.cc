@@ -50,15 +50,19 @@ void GatherRows(const GatherSizes& sizes, const T* from, const Tensor& indices, 
   const IndexReader index(indices);
   const int64_t run_bytes = sizes.inner * static_cast<int64_t>(sizeof(T));
   ParallelFor(sizes.outer * sizes.count, GrainForBytes(run_bytes), [&](int64_t begin, int64_t end) {
+    int64_t outer = begin / sizes.count, i = begin % sizes.count;
     for (int64_t k = begin; k < end; ++k) {
-      const int64_t outer = k / sizes.count;
-      int64_t at = index[k - outer * sizes.count];
+      int64_t at = index[i];
       if (at < 0) at += sizes.extent;
       const T* source = from + (outer * sizes.extent + at) * sizes.inner;
       if (sizes.inner == 1) {
         to[k] = *source;
       } else {
         CopyRun(to + k * sizes.inner, source, sizes.inner);
+      }
+      if (++i == sizes.count) {
+        i = 0;
+        ++outer;
       }
     }
   });

@@ -1,7 +1,9 @@
 #include "ops/movement.h"
 
+#include <numeric>
+
 #ifdef __SSE2__
-#include <xmmintrin.h>
+#include <emmintrin.h>
 #endif
 
 namespace rondo {
@@ -147,36 +149,106 @@ void StridedCopy::RunStrided(const StridedCopy& copy, const void* src, void* dst
 
 namespace {
 
+#ifdef __SSE2__
+// Transposes one square block of kBlock<T> rows and columns.
+template <typename T>
+constexpr int64_t kBlock = sizeof(T) == 4   ? 4
+                           : sizeof(T) <= 2 ? 8
+                                            : 0;
+
+inline void TransposeBlock(const uint32_t* src, int64_t src_stride, uint32_t* dst, int64_t dst_stride) {
+  const float* s = reinterpret_cast<const float*>(src);
+  float* d = reinterpret_cast<float*>(dst);
+  __m128 r0 = _mm_loadu_ps(s), r1 = _mm_loadu_ps(s + src_stride);
+  __m128 r2 = _mm_loadu_ps(s + 2 * src_stride), r3 = _mm_loadu_ps(s + 3 * src_stride);
+  _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+  _mm_storeu_ps(d, r0);
+  _mm_storeu_ps(d + dst_stride, r1);
+  _mm_storeu_ps(d + 2 * dst_stride, r2);
+  _mm_storeu_ps(d + 3 * dst_stride, r3);
+}
+
+inline void TransposeBlock(const uint16_t* src, int64_t src_stride, uint16_t* dst, int64_t dst_stride) {
+  __m128i r[8], pairs[8], quads[8];
+  for (int i = 0; i < 8; ++i) r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i * src_stride));
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] = _mm_unpacklo_epi16(r[2 * i], r[2 * i + 1]);      // columns 0..3 of rows 2i, 2i+1
+    pairs[4 + i] = _mm_unpackhi_epi16(r[2 * i], r[2 * i + 1]);  // columns 4..7
+  }
+  for (int half = 0; half < 2; ++half) {
+    const __m128i* p = pairs + 4 * half;
+    __m128i* q = quads + 4 * half;
+    q[0] = _mm_unpacklo_epi32(p[0], p[1]);  // columns 0, 1 of rows 0..3
+    q[1] = _mm_unpackhi_epi32(p[0], p[1]);  // columns 2, 3
+    q[2] = _mm_unpacklo_epi32(p[2], p[3]);  // columns 0, 1 of rows 4..7
+    q[3] = _mm_unpackhi_epi32(p[2], p[3]);
+    for (int pair = 0; pair < 2; ++pair) {
+      uint16_t* out = dst + (4 * half + 2 * pair) * dst_stride;
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi64(q[pair], q[2 + pair]));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + dst_stride), _mm_unpackhi_epi64(q[pair], q[2 + pair]));
+    }
+  }
+}
+
+inline void TransposeBlock(const uint8_t* src, int64_t src_stride, uint8_t* dst, int64_t dst_stride) {
+  __m128i pairs[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m128i a = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(src + 2 * i * src_stride));
+    const __m128i b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(src + (2 * i + 1) * src_stride));
+    pairs[i] = _mm_unpacklo_epi8(a, b);  // all columns of rows 2i, 2i+1
+  }
+  for (int half = 0; half < 2; ++half) {
+    const __m128i top = half ? _mm_unpackhi_epi16(pairs[0], pairs[1]) : _mm_unpacklo_epi16(pairs[0], pairs[1]);
+    const __m128i low = half ? _mm_unpackhi_epi16(pairs[2], pairs[3]) : _mm_unpacklo_epi16(pairs[2], pairs[3]);
+    const __m128i columns[2] = {_mm_unpacklo_epi32(top, low), _mm_unpackhi_epi32(top, low)};
+    for (int pair = 0; pair < 2; ++pair) {
+      uint8_t* out = dst + (4 * half + 2 * pair) * dst_stride;
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), columns[pair]);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + dst_stride), _mm_srli_si128(columns[pair], 8));
+    }
+  }
+}
+#else
+template <typename T>
+constexpr int64_t kBlock = 0;
+template <typename T>
+void TransposeBlock(const T*, int64_t, T*, int64_t) {}
+#endif
+
 // dst[j * dst_stride + i] = src[i * src_stride + j] for i < rows, j < columns.
 template <typename T>
 void TransposeTile(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t columns) {
-  int64_t done_rows = 0;
-#ifdef __SSE2__
-  if constexpr (sizeof(T) == 4) {
-    const int64_t full_columns = columns & ~int64_t{3};
-    for (; done_rows + 4 <= rows; done_rows += 4) {
-      const float* s = reinterpret_cast<const float*>(src + done_rows * src_stride);
-      float* d = reinterpret_cast<float*>(dst + done_rows);
-      for (int64_t j = 0; j < full_columns; j += 4) {
-        __m128 r0 = _mm_loadu_ps(s + j), r1 = _mm_loadu_ps(s + src_stride + j);
-        __m128 r2 = _mm_loadu_ps(s + 2 * src_stride + j), r3 = _mm_loadu_ps(s + 3 * src_stride + j);
-        _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-        _mm_storeu_ps(d + j * dst_stride, r0);
-        _mm_storeu_ps(d + (j + 1) * dst_stride, r1);
-        _mm_storeu_ps(d + (j + 2) * dst_stride, r2);
-        _mm_storeu_ps(d + (j + 3) * dst_stride, r3);
-      }
-      for (int64_t j = full_columns; j < columns; ++j) {
-        T* q = dst + j * dst_stride + done_rows;
-        const T* p = src + done_rows * src_stride + j;
-        for (int64_t i = 0; i < 4; ++i) q[i] = p[i * src_stride];
+  int64_t block_rows = 0;
+  if constexpr (kBlock < T >> 0) {
+    constexpr int64_t kSide = kBlock<T>;
+    const int64_t block_columns = columns - columns % kSide;
+    block_rows = rows - rows % kSide;
+    for (int64_t i = 0; i < block_rows; i += kSide) {
+      for (int64_t j = 0; j < block_columns; j += kSide) {
+        TransposeBlock(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
       }
     }
+    for (int64_t j = block_columns; j < columns; ++j) {
+      for (int64_t i = 0; i < block_rows; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
+    }
   }
-#endif
   for (int64_t j = 0; j < columns; ++j) {
-    for (int64_t i = done_rows; i < rows; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
+    for (int64_t i = block_rows; i < rows; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
   }
+}
+
+// Lines of a tile whose distance is a large power of two share a cache set, where they would push each other out half
+// written: such a tile is put together apart, and written line by line.
+bool LinesCollide(int64_t lines, int64_t distance_bytes) {
+  constexpr int64_t kWayBytes = 4096, kWays = 8;
+  return lines > kWays * (kWayBytes / std::gcd(kWayBytes, distance_bytes));
+}
+
+template <typename T, int64_t kTile>
+void TransposeFullTile(const T* src, int64_t src_stride, T* dst, int64_t dst_stride) {
+  alignas(64) T tile[kTile * kTile];
+  TransposeTile(src, src_stride, tile, kTile, kTile, kTile);
+  for (int64_t j = 0; j < kTile; ++j) std::memcpy(dst + j * dst_stride, tile + j * kTile, kTile * sizeof(T));
 }
 
 }  // namespace
@@ -191,6 +263,7 @@ void StridedCopy::RunTransposed(const StridedCopy& copy, const void* src, void* 
   const int64_t rows = copy.inner_, columns = copy.across_;
   const int64_t row_units = (rows - 1) / kRowsPerUnit + 1, column_units = (columns - 1) / kTile + 1;
   const int64_t units = row_units * column_units;
+  const bool apart = LinesCollide(kTile, copy.across_dst_ * static_cast<int64_t>(sizeof(T)));
   const int64_t unit_bytes = 2 * std::min(rows, kRowsPerUnit) * std::min(columns, kTile) * sizeof(T);
   ParallelFor(copy.outer_count_ * units, GrainForBytes(unit_bytes), [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end;) {
@@ -202,8 +275,13 @@ void StridedCopy::RunTransposed(const StridedCopy& copy, const void* src, void* 
           const int64_t j0 = unit / row_units * kTile, jn = std::min(kTile, columns - j0);
           const int64_t first = unit % row_units * kRowsPerUnit, last = std::min(rows, first + kRowsPerUnit);
           for (int64_t i0 = first; i0 < last; i0 += kTile) {
-            TransposeTile(from + s + i0 * copy.inner_src_ + j0, copy.inner_src_, to + d + j0 * copy.across_dst_ + i0,
-                          copy.across_dst_, std::min(kTile, last - i0), jn);
+            const T* p = from + s + i0 * copy.inner_src_ + j0;
+            T* q = to + d + j0 * copy.across_dst_ + i0;
+            if (apart && jn == kTile && last - i0 >= kTile) {
+              TransposeFullTile<T, kTile>(p, copy.inner_src_, q, copy.across_dst_);
+            } else {
+              TransposeTile(p, copy.inner_src_, q, copy.across_dst_, std::min(kTile, last - i0), jn);
+            }
           }
         }
       });
