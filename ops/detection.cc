@@ -311,7 +311,8 @@ class RoiAlignKernel final : public Kernel {
     const float b = (1 - y.high_weight) * x.high_weight * at(y.low, x.high);
     const float c = y.high_weight * (1 - x.high_weight) * at(y.high, x.low);
     const float d = y.high_weight * x.high_weight * at(y.high, x.high);
-    return a + b + c + d;
+    // "max" is the largest of the four weighted pixels, not of the interpolated values: the official test has it so.
+    return spec_.max ? std::max(std::max(a, b), std::max(c, d)) : a + b + c + d;
   }
 
   RoiAlignSpec spec_;
