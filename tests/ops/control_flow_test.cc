@@ -268,7 +268,7 @@ TEST(LoopTest, ConstantTripCountGivesStaticScanShape) {
   loop.body->AddOutput(doubled);
   Node* node = loop.node;
   Runner runner(std::move(loop.graph));
-  EXPECT_EQ(runner.load_error(), "");
+  ASSERT_EQ(runner.load_error(), "");
   EXPECT_EQ(node->output(1)->type().ToString(), "float32[4, 2]");
   auto outputs = runner.Run({Int64Tensor({}, {0}), BoolTensor({}, {true}), FloatTensor({2}, {1, 3})});
   EXPECT_THAT(Floats(outputs[0].tensor()), ElementsAre(16, 48));
