@@ -275,7 +275,7 @@ TEST(LoopTest, ConstantTripCountGivesStaticScanShape) {
   EXPECT_THAT(Floats(outputs[1].tensor()), ElementsAre(2, 6, 4, 12, 8, 24, 16, 48));
 }
 
-TEST(LoopTest, EndlessLoopStopsAtTheLimit) {
+TEST(LoopSlowTest, EndlessLoopStopsAtTheLimit) {
   LoopGraph loop = MakeLoop({}, 1);
   loop.body->AddOutput(loop.body->inputs()[1]);
   loop.body->AddOutput(loop.body->inputs()[0]);
