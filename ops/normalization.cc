@@ -369,6 +369,10 @@ KernelOr PrepareSkipNorm(PrepareContext& ctx) {
 // Attributes: epsilon = 1e-12, mask_index_type (names the form of mask_index, of which there is one)
 
 absl::Status InferEmbedNorm(InferContext& ctx) {
+  // Optional inputs stand among the required ones, so the table cannot say which are.
+  for (int i : {2, 3, 5, 6}) {
+    if (!ctx.has_input(i)) return InvalidArgument("input ", i, " is required, but absent");
+  }
   RONDO_RETURN_IF_ERROR(ctx.attributes.Float("epsilon", 1e-12f).status());
   for (int i : {0, 1, 7, 8}) {
     if (ctx.has_input(i)) RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(i, {DataType::kInt32}));
@@ -521,7 +525,7 @@ const OpDef kRows[] = {
      .prepare = PrepareSkipNorm<true>},
     {.domain = kMicrosoft,
      .type = "EmbedLayerNormalization",
-     .inputs = {7, 9},
+     .inputs = {1, 9},
      .outputs = {1, 3},
      .infer = InferEmbedNorm,
      .prepare = PrepareEmbedNorm},

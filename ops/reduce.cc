@@ -140,7 +140,7 @@ T Finished(A value, Finish finish, int64_t count) {
 
 constexpr int kLanes = 16;
 // Float lanes are emptied into a wider total this often, so that long sums keep their precision.
-constexpr int64_t kLaneRun = 4096;
+constexpr int64_t kLaneRun = 1024;
 
 template <typename T, typename R>
 struct RowTotal {
