@@ -272,7 +272,8 @@ class RecurrentKernel final : public Kernel {
       std::fill_n(static_cast<uint8_t*>(ctx.output(0).mutable_raw()), ctx.output(0).bytes(), uint8_t{0});
     }
     for (int64_t d = 0; d < s_.directions; ++d) Project(ctx, d, x, w + d * PackedInput<C>(s_), scratch);
-    ParallelFor(s_.directions * s_.parts, 1, [&](int64_t begin, int64_t end) {
+    int64_t cost = s_.steps * (s_.batch / s_.parts) * Width() * (s_.hidden / 16 + 8);
+    ParallelFor(s_.directions * s_.parts, GrainFor(cost), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t d = i / s_.parts, part = i % s_.parts;
         int64_t first = s_.batch * part / s_.parts, last = s_.batch * (part + 1) / s_.parts;
