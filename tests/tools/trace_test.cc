@@ -1,0 +1,38 @@
+#include "tools/trace.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/progress.h"
+
+namespace rondo {
+namespace {
+
+TEST(TraceTest, IsJsonThatChromeReads) {
+  Trace trace;
+  const std::string node = "layer\"0\xff", implementation = "own:avx2";
+  trace.AddPhase("first run", 1000, 9000);
+  trace.AddStep({"Conv", &node, &implementation, 2000, 4500, 64});
+  const nlohmann::json json = nlohmann::json::parse(trace.ToJson());
+  std::vector<nlohmann::json> spans;
+  for (const auto& event : json["traceEvents"]) {
+    if (event["ph"] == "X") spans.push_back(event);
+  }
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0]["ts"], 0.0);
+  EXPECT_EQ(spans[1]["name"], "Conv");
+  EXPECT_EQ(spans[1]["ts"], 1.0);
+  EXPECT_EQ(spans[1]["dur"], 2.5);
+  EXPECT_EQ(spans[1]["args"]["implementation"], "own:avx2");
+  EXPECT_EQ(spans[1]["args"]["output_bytes"], 64);
+}
+
+TEST(ProgressTest, FitsItsLine) {
+  EXPECT_EQ(ProgressText(1, 2, 12, "resnet", 80), "[############------------] 1/2  12 s  resnet");
+  EXPECT_EQ(ProgressText(1, 2, 12, "resnet", 10), "[########");
+  EXPECT_EQ(ProgressText(0, 0, 0, "", 80), "[------------------------] 0/0  0 s  ");
+}
+
+}  // namespace
+}  // namespace rondo
