@@ -64,13 +64,13 @@ Comparison CompareFloats(const Tensor& got, const Tensor& want, const Tolerance&
     const double d = Distance(Component(got, i), w);
     squares += d * d;
     // All-zero references leave max_rel and rms_rel nothing to divide by; the absolute tolerance then serves.
-    double scale =
+    const double scale =
         tolerance.measure == Tolerance::Measure::kAllClose
             ? tolerance.atol + tolerance.rtol * std::abs(w)
             : std::max({tolerance.measure == Tolerance::Measure::kMaxRel && std::isfinite(w) ? std::abs(w) : 0, rms,
                         rms == 0 ? tolerance.atol : 0});
     const double limit = tolerance.measure == Tolerance::Measure::kAllClose ? 1 : tolerance.tol;
-    const double error = d == 0 ? 0 : scale > 0 ? d / scale : kInfinity;
+    const double error = d == 0 ? 0 : std::isfinite(d) && scale > 0 ? d / scale : kInfinity;
     largest = std::max(largest, error);
     if (error > limit && beyond++ == 0) first = i;
   }

@@ -76,9 +76,11 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
   Descriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (fd.get() < 0) return FileError(path, errno == ELOOP ? "is a symbolic link" : "cannot create", errno);
+  struct stat info;
+  const bool regular = fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
   absl::Status status = WriteAll(fd.get(), path, bytes);
   if (close(fd.Release()) != 0 && status.ok()) status = FileError(path, "cannot write", errno);
-  if (!status.ok()) unlink(path.c_str());
+  if (!status.ok() && regular) unlink(path.c_str());  // never a device
   return status;
 }
 

@@ -143,6 +143,7 @@ absl::StatusOr<Element> ParseDescr(const std::string& descr) {
   const auto bad = [&](absl::string_view why) {
     return Unimplemented("npy file: element type \"", Printable(descr), "\" ", why);
   };
+  if (descr.size() > 1 && descr[1] == 'O') return bad("holds Python objects, which are not read");
   if (descr.size() < 3 || absl::string_view("<>|=").find(descr[0]) == absl::string_view::npos) {
     return bad("is not understood");
   }
@@ -174,7 +175,7 @@ absl::StatusOr<Element> ParseDescr(const std::string& descr) {
     e.unit = IsComplex(t.type) ? e.bytes / 2 : e.bytes;
     return e;
   }
-  return bad(descr[1] == 'O' ? "holds Python objects, which are not read" : "is not supported");
+  return bad("is not supported");
 }
 
 std::string DescrOf(DataType type) {
