@@ -84,42 +84,47 @@ bool RunHalves(BinaryFn fn, bool bfloat, bool narrow, const uint16_t* a, bool a_
 class BinaryKernel final : public Kernel {
  public:
   BinaryKernel(BroadcastLoop<2> loop, const BinaryLoops& loops, DataType input, DataType output)
-      : loop_(std::move(loop)),
-        loops_(loops),
-        half_(input == DataType::kFloat16 || input == DataType::kBFloat16),
-        bfloat_(input == DataType::kBFloat16),
-        narrow_(input == output),
-        input_size_(static_cast<int64_t>(ByteSize(input, 1))),
-        output_size_(static_cast<int64_t>(ByteSize(output, 1))) {}
+      : loop_(std::move(loop)), loops_(loops), input_(input), output_(output) {}
 
   absl::Status Run(RunContext& ctx) const override {
-    const uint8_t* a = static_cast<const uint8_t*>(ctx.input(0).raw());
-    const uint8_t* b = static_cast<const uint8_t*>(ctx.input(1).raw());
-    uint8_t* y = static_cast<uint8_t*>(ctx.output(0).mutable_raw());
-    const bool a_step = loop_.step(0), b_step = loop_.step(1);
-    std::atomic<bool> ok{true};
-    loop_.ForAll(loops_.grain, [&](const BroadcastLoop<2>::Run& run) {
-      const uint8_t* pa = a + run.in[0] * input_size_;
-      const uint8_t* pb = b + run.in[1] * input_size_;
-      uint8_t* py = y + run.out * output_size_;
-      bool fine = half_ ? RunHalves(loops_.fn, bfloat_, narrow_, reinterpret_cast<const uint16_t*>(pa), a_step,
-                                    reinterpret_cast<const uint16_t*>(pb), b_step, py, run.n)
-                        : loops_.fn(pa, a_step, pb, b_step, py, run.n);
-      if (!fine) ok.store(false, std::memory_order_relaxed);
-    });
-    if (!ok.load()) return InvalidArgument(loops_.error);
-    return absl::OkStatus();
+    bool ok = RunBroadcast(loop_, loops_, input_, output_, ctx.input(0).raw(), ctx.input(1).raw(),
+                           ctx.output(0).mutable_raw());
+    return ok ? absl::OkStatus() : InvalidArgument(loops_.error);
   }
   std::string Implementation() const override { return loops_.implementation; }
 
  private:
   const BroadcastLoop<2> loop_;
   const BinaryLoops loops_;
-  const bool half_, bfloat_, narrow_;
-  const int64_t input_size_, output_size_;
+  const DataType input_, output_;
 };
 
 }  // namespace
+
+bool RunBroadcast(const BroadcastLoop<2>& loop, const BinaryLoops& loops, DataType input, DataType output,
+                  const void* a, const void* b, void* y) {
+  const bool half = input == DataType::kFloat16 || input == DataType::kBFloat16;
+  const bool bfloat = input == DataType::kBFloat16, narrow = input == output;
+  const int64_t input_size = static_cast<int64_t>(ByteSize(input, 1));
+  const int64_t output_size = static_cast<int64_t>(ByteSize(output, 1));
+  const bool a_step = loop.step(0), b_step = loop.step(1);
+  std::atomic<bool> ok{true};
+  loop.ForAll(loops.grain, [&](const BroadcastLoop<2>::Run& run) {
+    const uint8_t* pa = static_cast<const uint8_t*>(a) + run.in[0] * input_size;
+    const uint8_t* pb = static_cast<const uint8_t*>(b) + run.in[1] * input_size;
+    uint8_t* py = static_cast<uint8_t*>(y) + run.out * output_size;
+    bool fine = half ? RunHalves(loops.fn, bfloat, narrow, reinterpret_cast<const uint16_t*>(pa), a_step,
+                                 reinterpret_cast<const uint16_t*>(pb), b_step, py, run.n)
+                     : loops.fn(pa, a_step, pb, b_step, py, run.n);
+    if (!fine) ok.store(false, std::memory_order_relaxed);
+  });
+  return ok.load();
+}
+
+bool UsesVectorMath(PrepareContext& ctx) { return LoopType(ctx.input_dtype(0)) == DataType::kFloat && !ctx.plain(); }
+DataType LoopType(DataType dtype) {
+  return dtype == DataType::kFloat16 || dtype == DataType::kBFloat16 ? DataType::kFloat : dtype;
+}
 
 KernelOr MakeBinaryKernel(PrepareContext& ctx, const BinaryLoops& loops) {
   RONDO_ASSIGN_OR_RETURN(Dims second, AlignedSecondDims(ctx));
@@ -182,22 +187,6 @@ struct IntDivOp {
   }
 };
 
-// A BinaryFn from the kernels of VectorMath: both vectors, second scalar, first scalar.
-#define RONDO_VECTOR_LOOP(Name, vector_vector, vector_scalar, scalar_vector)                 \
-  bool Name(const void* va, bool a_step, const void* vb, bool b_step, void* vy, int64_t n) { \
-    const VectorMath& math = GetVectorMath();                                                \
-    const float* a = static_cast<const float*>(va);                                          \
-    const float* b = static_cast<const float*>(vb);                                          \
-    float* y = static_cast<float*>(vy);                                                      \
-    if (n == 1 || (a_step && b_step)) {                                                      \
-      math.vector_vector(a, b, y, n);                                                        \
-    } else if (a_step) {                                                                     \
-      math.vector_scalar(a, *b, y, n);                                                       \
-    } else {                                                                                 \
-      math.scalar_vector(b, *a, y, n);                                                       \
-    }                                                                                        \
-    return true;                                                                             \
-  }
 RONDO_VECTOR_LOOP(VectorAdd, add, add_scalar, add_scalar)
 RONDO_VECTOR_LOOP(VectorSub, sub, sub_scalar, rsub_scalar)
 RONDO_VECTOR_LOOP(VectorMul, mul, mul_scalar, mul_scalar)
@@ -205,17 +194,12 @@ RONDO_VECTOR_LOOP(VectorDiv, div, div_scalar, rdiv_scalar)
 
 using FloatingTypes = TypeList<float, double>;
 
-// Element type that the loops see.
-DataType LoopType(DataType dtype) {
-  return dtype == DataType::kFloat16 || dtype == DataType::kBFloat16 ? DataType::kFloat : dtype;
-}
-
 // Kernel with Op's loop, or `vector` where that serves.
 template <typename Op, typename... Ts>
 KernelOr PrepareLoop(PrepareContext& ctx, TypeList<Ts...> types, BinaryFn vector = nullptr) {
   BinaryLoops loops;
   const DataType type = LoopType(ctx.input_dtype(0));
-  if (type == DataType::kFloat && vector != nullptr && !ctx.plain()) {
+  if (vector != nullptr && UsesVectorMath(ctx)) {
     loops.fn = vector;
     loops.implementation = std::string("own:") + IsaName(ActiveIsa());
     return MakeBinaryKernel(ctx, loops);

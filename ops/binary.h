@@ -6,8 +6,11 @@
 #ifndef RONDO_OPS_BINARY_H_
 #define RONDO_OPS_BINARY_H_
 
+#include <algorithm>
+#include <string>
 #include <type_traits>
 
+#include "ops/broadcast.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/op.h"
@@ -54,6 +57,36 @@ struct BinaryLoops {
   int64_t grain = kVectorGrain;
   std::string implementation = "own";
 };
+
+// Whether the loops of VectorMath serve: float32 and what is widened to it, unless plain kernels are asked for.
+bool UsesVectorMath(PrepareContext& ctx);
+// Element type that a loop sees: float for the 16-bit formats.
+DataType LoopType(DataType dtype);
+
+// Calls loops.fn over the whole broadcast of `a` and `b` (elements of type `input`) to `y` (of type `output`). False
+// when it failed for an element.
+bool RunBroadcast(const BroadcastLoop<2>& loop, const BinaryLoops& loops, DataType input, DataType output,
+                  const void* a, const void* b, void* y);
+
+// Defines a BinaryFn from the kernels of VectorMath: two vectors, a vector and a scalar, a scalar and a vector.
+#define RONDO_VECTOR_LOOP(Name, vector_vector, vector_scalar, scalar_vector)                 \
+  bool Name(const void* va, bool a_step, const void* vb, bool b_step, void* vy, int64_t n) { \
+    const VectorMath& math = GetVectorMath();                                                \
+    const float* a = static_cast<const float*>(va);                                          \
+    const float* b = static_cast<const float*>(vb);                                          \
+    float* y = static_cast<float*>(vy);                                                      \
+    if (a_step && b_step) {                                                                  \
+      math.vector_vector(a, b, y, n);                                                        \
+    } else if (a_step) {                                                                     \
+      math.vector_scalar(a, *b, y, n);                                                       \
+    } else if (b_step) {                                                                     \
+      math.scalar_vector(b, *a, y, n);                                                       \
+    } else {                                                                                 \
+      math.vector_vector(a, b, y, 1);                                                        \
+      std::fill(y + 1, y + n, *y);                                                           \
+    }                                                                                        \
+    return true;                                                                             \
+  }
 
 // Kernel over inputs 0 and 1, which have one element type, to output 0. float16 and bfloat16 inputs are widened to
 // float around `loops.fn`, and its result narrowed when the output has the input's type.

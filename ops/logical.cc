@@ -49,8 +49,7 @@ using EqualTypes =
 
 template <typename Op, typename... Ts>
 KernelOr PrepareComparison(PrepareContext& ctx, TypeList<Ts...> types) {
-  DataType type = ctx.input_dtype(0);
-  if (type == DataType::kFloat16 || type == DataType::kBFloat16) type = DataType::kFloat;
+  DataType type = LoopType(ctx.input_dtype(0));
   if (type == DataType::kBool) type = DataType::kUInt8;
   return DispatchResult<KernelOr>(types, type, [&](auto tag) -> KernelOr {
     BinaryLoops loops;
