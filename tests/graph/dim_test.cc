@@ -1,6 +1,7 @@
 #include "graph/dim.h"
 
 #include <limits>
+#include <random>
 #include <string>
 
 #include "graph/value_type.h"
@@ -118,6 +119,70 @@ TEST(DimTest, GrowthIsBounded) {
   Dim d = P("a");
   for (int i = 0; i < 100; ++i) d = Dim::FloorDiv(d * P("b") + P("c"), P("a + 2"));
   EXPECT_TRUE(d.unknown());
+}
+
+// Whatever form an expression takes, its value is that of the same arithmetic on numbers.
+TEST(DimTest, EvaluatesLikeTheNumbers) {
+  std::mt19937 rng(11);
+  auto pick = [&rng](int n) { return static_cast<int>(rng() % n); };
+  for (int round = 0; round < 3000; ++round) {
+    const absl::flat_hash_map<std::string, int64_t> values = {{"a", pick(9)}, {"b", pick(9)}, {"c d", pick(9)}};
+    std::vector<std::pair<Dim, Dim>> terms = {{Dim::Symbol("a"), values.at("a")},
+                                              {Dim::Symbol("b"), values.at("b")},
+                                              {Dim::Symbol("c d"), values.at("c d")},
+                                              {pick(7) - 2, 0}};
+    terms[3].second = terms[3].first;
+    for (int step = 0; step < 5; ++step) {
+      const auto [x, nx] = terms[pick(terms.size())];
+      const auto [y, ny] = terms[pick(terms.size())];
+      Dim symbolic, number;
+      switch (pick(7)) {
+        case 0:
+          symbolic = x + y, number = nx + ny;
+          break;
+        case 1:
+          symbolic = x - y, number = nx - ny;
+          break;
+        case 2:
+          symbolic = x * y, number = nx * ny;
+          break;
+        case 3:
+          symbolic = Dim::FloorDiv(x, y), number = Dim::FloorDiv(nx, ny);
+          break;
+        case 4:
+          symbolic = Dim::CeilDiv(x, y), number = Dim::CeilDiv(nx, ny);
+          break;
+        case 5:
+          symbolic = Dim::Max(x, y), number = Dim::Max(nx, ny);
+          break;
+        case 6:
+          symbolic = Dim::Min(x, y), number = Dim::Min(nx, ny);
+          break;
+      }
+      if (symbolic.unknown() || number.unknown()) break;
+      int64_t value;
+      // A quotient that cancels, as in (a*b)/a, has a value where the division itself has none, but not the reverse.
+      ASSERT_TRUE(symbolic.Evaluate(values, &value)) << symbolic.ToString();
+      ASSERT_EQ(value, number.value()) << symbolic.ToString();
+      if (!symbolic.known() && !symbolic.IsSymbol()) {
+        ASSERT_EQ(Dim::Parse(symbolic.ToString()), symbolic) << symbolic.ToString();
+      }
+      terms.emplace_back(symbolic, number);
+    }
+  }
+}
+
+TEST(DimTest, ParsesAnyText) {
+  std::mt19937 rng(5);
+  const std::string alphabet = "ab1 9+-*/%().,`_floormax";
+  for (int round = 0; round < 20000; ++round) {
+    std::string text;
+    for (int n = rng() % 24; n > 0; --n) text += alphabet[rng() % alphabet.size()];
+    const Dim d = Dim::Parse(text);
+    int64_t value;
+    d.Evaluate({{"a", 3}, {"b", 0}}, &value);
+    (void)d.Symbols();
+  }
 }
 
 TEST(ShapeTest, CountsAndPrints) {
