@@ -232,6 +232,7 @@ absl::StatusOr<std::unique_ptr<Graph>> GraphBuilder::Build(onnx::GraphProto* pro
 }
 
 absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto, Scope* scope, const Frame& frame) {
+  // `name` belongs to the message: the scope keeps views of it.
   auto add = [&](const std::string& name, const absl::StatusOr<Tensor>& tensor) {
     if (name.empty()) return InvalidArgument("initializer without a name");
     const std::string where = absl::StrCat("initializer ", Quote(name), ": ");
@@ -246,8 +247,7 @@ absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto, Scope* scope
     RONDO_RETURN_IF_ERROR(add(tensor.name(), tensors_->Read(&tensor)));
   }
   for (onnx::SparseTensorProto& sparse : *proto->mutable_sparse_initializer()) {
-    const std::string name = sparse.values().name();
-    RONDO_RETURN_IF_ERROR(add(name, tensors_->ReadSparse(&sparse)));
+    RONDO_RETURN_IF_ERROR(add(sparse.values().name(), tensors_->ReadSparse(&sparse)));
   }
   return absl::OkStatus();
 }
