@@ -494,7 +494,7 @@ absl::Status GraphBuilder::BuildCall(onnx::NodeProto* proto, Function* function,
   absl::Status built = BuildNodes(function->proto->mutable_node(), **info, &body, inner);
   if (!built.ok()) {
     // Named once: the innermost function is the one that holds the node.
-    const bool named = absl::StrContains(built.message(), "function ");
+    const bool named = absl::StartsWith(built.message(), "function ");
     return named ? built : Annotate(built, absl::StrCat("function ", function->label, ": "));
   }
 
