@@ -27,8 +27,14 @@ inline AxisSplit SplitAtAxis(absl::Span<const int64_t> dims, int axis) {
   return {Product(dims.subspan(0, axis)), dims[axis], Product(dims.subspan(axis + 1))};
 }
 
-// Items of `cost` elementary steps each that make a range worth a thread of its own.
-inline int64_t GrainFor(int64_t cost) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cost)); }
+// Elementary steps of an element, about an eighth of a nanosecond each: what a vector kernel takes for an addition, what
+// a plain loop takes for one, and for an exponential or a power.
+inline constexpr int64_t kVectorCost = 1;
+inline constexpr int64_t kScalarCost = 8;
+inline constexpr int64_t kLibmCost = 64;
+
+// Items of `cost` elementary steps each that make a range worth a thread of its own: some 16 microseconds.
+inline int64_t GrainFor(int64_t cost) { return std::max<int64_t>(1, 131072 / std::max<int64_t>(1, cost)); }
 
 // Rows dealt to a fixed number of tasks, for kernels that need scratch memory per thread: each task owns a slice of it,
 // whoever runs the task.

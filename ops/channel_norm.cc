@@ -171,7 +171,7 @@ absl::Status RunBatchNorm(const BatchNormSpec& s, RunContext& ctx) {
   if (!ctx.has_output(0)) return absl::OkStatus();
   T* y = ctx.out<T>(0);
   if (s.plane == 1) {
-    ParallelFor(s.batch, GrainFor(s.channels), [&](int64_t begin, int64_t end) {
+    ParallelFor(s.batch, GrainFor(s.channels * kScalarCost), [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
         const T* in = x + n * s.channels;
         T* out = y + n * s.channels;
@@ -180,7 +180,7 @@ absl::Status RunBatchNorm(const BatchNormSpec& s, RunContext& ctx) {
     });
     return absl::OkStatus();
   }
-  ParallelFor(s.batch * s.channels, GrainFor(s.plane), [&](int64_t begin, int64_t end) {
+  ParallelFor(s.batch * s.channels, GrainFor(s.plane * kVectorCost), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       int64_t c = i % s.channels;
       ScaleShift<T, C>(math, x + i * s.plane, y + i * s.plane, s.plane, a[c], b[c]);
@@ -244,7 +244,7 @@ absl::Status RunGroupNorm(const GroupNormSpec& s, RunContext& ctx) {
   const T* x = ctx.in<T>(0);
   T* y = ctx.out<T>(0);
   int64_t size = s.group_channels * s.plane;
-  ParallelFor(s.batch * s.groups, GrainFor(size * 4), [&](int64_t begin, int64_t end) {
+  ParallelFor(s.batch * s.groups, GrainFor(size * 2 * kVectorCost), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       C mean, variance;
       MeanVariance<T, C>(x + i * size, size, &mean, &variance);
@@ -331,26 +331,27 @@ KernelOr PrepareLrn(PrepareContext& ctx) {
       const T* x = run.in<T>(0);
       T* y = run.out<T>(0);
       int64_t blocks = (s.inner - 1) / kBlock + 1;
-      ParallelFor(s.outer * s.size * blocks, GrainFor(std::min(s.inner, kBlock) * 32), [&](int64_t begin, int64_t end) {
-        C sum[kBlock];
-        for (int64_t i = begin; i < end; ++i) {
-          int64_t first = i % blocks * kBlock, n = std::min(kBlock, s.inner - first);
-          int64_t c = i / blocks % s.size;
-          const T* item = x + i / blocks / s.size * s.size * s.inner + first;
-          std::fill_n(sum, n, C{0});
-          for (int64_t k = std::max<int64_t>(0, c - below); k <= std::min(s.size - 1, c + above); ++k) {
-            for (int64_t j = 0; j < n; ++j) {
-              C v = static_cast<C>(item[k * s.inner + j]);
-              sum[j] += v * v;
+      ParallelFor(
+          s.outer * s.size * blocks, GrainFor(std::min(s.inner, kBlock) * kLibmCost), [&](int64_t begin, int64_t end) {
+            C sum[kBlock];
+            for (int64_t i = begin; i < end; ++i) {
+              int64_t first = i % blocks * kBlock, n = std::min(kBlock, s.inner - first);
+              int64_t c = i / blocks % s.size;
+              const T* item = x + i / blocks / s.size * s.size * s.inner + first;
+              std::fill_n(sum, n, C{0});
+              for (int64_t k = std::max<int64_t>(0, c - below); k <= std::min(s.size - 1, c + above); ++k) {
+                for (int64_t j = 0; j < n; ++j) {
+                  C v = static_cast<C>(item[k * s.inner + j]);
+                  sum[j] += v * v;
+                }
+              }
+              T* out = y + i / blocks * s.inner + first;
+              for (int64_t j = 0; j < n; ++j) {
+                C divisor = std::pow(static_cast<C>(bias) + static_cast<C>(scale) * sum[j], static_cast<C>(beta));
+                out[j] = static_cast<T>(static_cast<C>(item[c * s.inner + j]) / divisor);
+              }
             }
-          }
-          T* out = y + i / blocks * s.inner + first;
-          for (int64_t j = 0; j < n; ++j) {
-            C divisor = std::pow(static_cast<C>(bias) + static_cast<C>(scale) * sum[j], static_cast<C>(beta));
-            out[j] = static_cast<T>(static_cast<C>(item[c * s.inner + j]) / divisor);
-          }
-        }
-      });
+          });
       return absl::OkStatus();
     });
   });
@@ -383,7 +384,7 @@ KernelOr PrepareLpNorm(PrepareContext& ctx) {
       using C = ComputeType<T>;
       const T* x = run.in<T>(0);
       T* y = run.out<T>(0);
-      ParallelFor(s.outer * s.inner, GrainFor(s.size * 2), [&](int64_t begin, int64_t end) {
+      ParallelFor(s.outer * s.inner, GrainFor(s.size * 2 * kScalarCost), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           int64_t base = i / s.inner * s.size * s.inner + i % s.inner;
           C norm = 0;
@@ -438,7 +439,7 @@ KernelOr PrepareMvn(PrepareContext& ctx) {
       T* y = run.out<T>(0);
       const ReducePlan& p = plan;
       int64_t length = p.inner_reduced ? p.inner : 1;
-      ParallelFor(p.outputs, GrainFor(p.count * 4), [&](int64_t begin, int64_t end) {
+      ParallelFor(p.outputs, GrainFor(p.count * 3 * kScalarCost), [&](int64_t begin, int64_t end) {
         for (int64_t o = begin; o < end; ++o) {
           int64_t base = p.inner_reduced ? p.kept[o] : p.kept[o / p.inner] + o % p.inner;
           auto each = [&](auto fn) {

@@ -38,22 +38,23 @@ void Accumulate(const AxisSplit& s, bool exclusive, bool reverse, const T* x, T*
   using C = ComputeType<T>;
   constexpr int64_t kBlock = 256;
   int64_t blocks = (s.inner - 1) / kBlock + 1;
-  ParallelFor(s.outer * blocks, GrainFor(s.size * std::min(kBlock, s.inner)), [&](int64_t begin, int64_t end) {
-    C running[kBlock];
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t first = i % blocks * kBlock, n = std::min(kBlock, s.inner - first);
-      int64_t base = i / blocks * s.size * s.inner + first;
-      std::fill_n(running, n, static_cast<C>(kProduct ? 1 : 0));
-      for (int64_t k = 0; k < s.size; ++k) {
-        int64_t at = base + (reverse ? s.size - 1 - k : k) * s.inner;
-        for (int64_t j = 0; j < n; ++j) {
-          C sum = Accumulate<C, kProduct>(running[j], static_cast<C>(x[at + j]));
-          y[at + j] = static_cast<T>(exclusive ? running[j] : sum);
-          running[j] = sum;
-        }
-      }
-    }
-  });
+  ParallelFor(s.outer * blocks, GrainFor(s.size * std::min(kBlock, s.inner) * kScalarCost),
+              [&](int64_t begin, int64_t end) {
+                C running[kBlock];
+                for (int64_t i = begin; i < end; ++i) {
+                  int64_t first = i % blocks * kBlock, n = std::min(kBlock, s.inner - first);
+                  int64_t base = i / blocks * s.size * s.inner + first;
+                  std::fill_n(running, n, static_cast<C>(kProduct ? 1 : 0));
+                  for (int64_t k = 0; k < s.size; ++k) {
+                    int64_t at = base + (reverse ? s.size - 1 - k : k) * s.inner;
+                    for (int64_t j = 0; j < n; ++j) {
+                      C sum = Accumulate<C, kProduct>(running[j], static_cast<C>(x[at + j]));
+                      y[at + j] = static_cast<T>(exclusive ? running[j] : sum);
+                      running[j] = sum;
+                    }
+                  }
+                }
+              });
 }
 
 using KernelOr = absl::StatusOr<std::unique_ptr<Kernel>>;

@@ -20,7 +20,7 @@ namespace {
 
 using KernelOr = absl::StatusOr<std::unique_ptr<Kernel>>;
 
-constexpr int kRowCost = 4;  // elementary steps of an element, for the grain
+constexpr int64_t kRowCost = kVectorCost;
 
 // ---- Parameters (scale, bias) ---------------------------------------------------------------------------------------
 

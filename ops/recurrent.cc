@@ -101,7 +101,7 @@ void MultiplyAdd(const Matrix& m, const float* a, int64_t rows, const float* pac
   // Blocks of rows by blocks of columns, so that a block's panels stay in the cache.
   constexpr int64_t kRowBlock = 96, kColumnBlock = 256;
   int64_t across = (m.n + kColumnBlock - 1) / kColumnBlock, down = (rows + kRowBlock - 1) / kRowBlock;
-  int64_t cost = std::min(rows, kRowBlock) * std::min(m.n, kColumnBlock) * m.k / 16;
+  int64_t cost = std::min(rows, kRowBlock) * std::min(m.n, kColumnBlock) * m.k / 8;
   ParallelFor(across * down, GrainFor(cost), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       int64_t row = i / across * kRowBlock, column = i % across * kColumnBlock;
@@ -272,7 +272,7 @@ class RecurrentKernel final : public Kernel {
       std::fill_n(static_cast<uint8_t*>(ctx.output(0).mutable_raw()), ctx.output(0).bytes(), uint8_t{0});
     }
     for (int64_t d = 0; d < s_.directions; ++d) Project(ctx, d, x, w + d * PackedInput<C>(s_), scratch);
-    int64_t cost = s_.steps * (s_.batch / s_.parts) * Width() * (s_.hidden / 16 + 8);
+    int64_t cost = s_.steps * (s_.batch / s_.parts) * Width() * (s_.hidden / 8 + 2 * kScalarCost);
     ParallelFor(s_.directions * s_.parts, GrainFor(cost), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t d = i / s_.parts, part = i % s_.parts;

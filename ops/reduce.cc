@@ -19,6 +19,7 @@
 #include "ops/axis_split.h"
 #include "ops/dispatch.h"
 #include "ops/families.h"
+#include "ops/kernels/vector_math.h"
 #include "ops/parallel.h"
 #include "ops/reduce_plan.h"
 
@@ -166,6 +167,11 @@ struct RowTotal {
   }
 
   void AddRun(const T* x, int64_t n) {
+    if constexpr (std::is_same_v<R, Sum<float>> || std::is_same_v<R, SumSquare<float>>) {
+      const VectorMath& math = GetVectorMath();
+      value += static_cast<Total>(std::is_same_v<R, Sum<float>> ? math.sum(x, n) : math.sum_squares(x, n));
+      return;
+    }
     Acc lanes[kLanes];
     std::fill_n(lanes, kLanes, R::kNeutral);
     int64_t i = 0;
@@ -181,7 +187,7 @@ constexpr int64_t kColumnBlock = 512;
 
 template <typename T, typename R>
 void ReduceRows(const ReducePlan& p, const T* x, T* y, Finish finish) {
-  ParallelFor(p.outputs, GrainFor(p.count), [&](int64_t begin, int64_t end) {
+  ParallelFor(p.outputs, GrainFor(p.count * kVectorCost), [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) {
       RowTotal<T, R> total;
       const T* base = x + p.kept[o];
@@ -193,6 +199,7 @@ void ReduceRows(const ReducePlan& p, const T* x, T* y, Finish finish) {
 
 template <typename T, typename R>
 void ReduceColumns(const ReducePlan& p, const T* x, T* y, Finish finish) {
+  [[maybe_unused]] const VectorMath& math = GetVectorMath();
   int64_t blocks = (p.inner - 1) / kColumnBlock + 1;
   ParallelFor(p.kept.size() * blocks, GrainFor(p.reduced.size() * std::min(p.inner, kColumnBlock)),
               [&](int64_t begin, int64_t end) {
@@ -205,6 +212,10 @@ void ReduceColumns(const ReducePlan& p, const T* x, T* y, Finish finish) {
                   std::fill_n(acc, n, R::kNeutral);
                   for (int64_t r = 0; r < p.reduced.size(); ++r) {
                     const T* row = base + p.reduced[r];
+                    if constexpr (std::is_same_v<R, Sum<float>> || std::is_same_v<R, Max<float>>) {
+                      (std::is_same_v<R, Sum<float>> ? math.add : math.max)(acc, row, acc, n);
+                      continue;
+                    }
                     int64_t j = 0;
                     for (; j + kLanes <= n; j += kLanes) {
                       for (int k = 0; k < kLanes; ++k) acc[j + k] = R::Combine(acc[j + k], R::Map(row[j + k]));
@@ -241,7 +252,7 @@ std::unique_ptr<Kernel> MakeLogSumExpKernel(ReducePlan plan) {
     const T* x = ctx.in<T>(0);
     T* y = ctx.out<T>(0);
     int64_t run = p.inner_reduced ? p.inner : 1;
-    ParallelFor(p.outputs, GrainFor(p.count * 8), [&](int64_t begin, int64_t end) {
+    ParallelFor(p.outputs, GrainFor(p.count * kLibmCost), [&](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o) {
         C sum = 0, shift = 0;
         if (p.count > 0) {

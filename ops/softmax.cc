@@ -24,7 +24,7 @@ namespace {
 
 enum class Form { kSoftmax, kLogSoftmax, kHardmax };
 
-constexpr int kRowCost = 4;  // elementary steps of an element, for the grain
+constexpr int64_t kRowCost = 2 * kVectorCost;
 
 int64_t DefaultAxis(int version) { return version < 13 ? 1 : -1; }
 
@@ -102,7 +102,7 @@ void FloatColumns(const AxisSplit& s, const float* x, float* y) {
 template <typename T>
 void Strided(const AxisSplit& s, Form form, const T* x, T* y) {
   using C = ComputeType<T>;
-  ParallelFor(s.outer * s.inner, GrainFor(s.size * 8 * kRowCost), [&](int64_t begin, int64_t end) {
+  ParallelFor(s.outer * s.inner, GrainFor(s.size * 2 * kLibmCost), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       int64_t base = i / s.inner * s.size * s.inner + i % s.inner;
       auto at = [&](int64_t k) { return static_cast<C>(x[base + k * s.inner]); };

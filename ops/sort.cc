@@ -119,7 +119,7 @@ KernelOr PrepareTopK(PrepareContext& ctx) {
   if (k < 0 || k > s.size) {
     return InvalidArgument("k: ", k, " of the ", s.size, " elements on axis ", axis, " are asked for");
   }
-  RowTasks tasks = RowTasks::For(ctx.threads(), s.outer * s.inner, s.size * 4);
+  RowTasks tasks = RowTasks::For(ctx.threads(), s.outer * s.inner, s.size * kScalarCost);
   return DispatchResult<KernelOr>(NumericTypes{}, ctx.input_dtype(0), [&](auto tag) -> KernelOr {
     using T = typename decltype(tag)::type;
     ctx.RequestScratch(sizeof(Candidate<T>) * k * tasks.tasks);

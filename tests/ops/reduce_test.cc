@@ -177,6 +177,27 @@ TEST(ArgReduceTest, PicksTheFirstOrTheLastOfEquals) {
   EXPECT_THAT(Int64s(least.Run()[0]), ElementsAre(0, 1, 1, 0));
 }
 
+TEST(ArgReduceTest, LongRowsFindTheSameAsShortOnes) {
+  Tensor x = RandomFloats({4, 1000});
+  float* row = x.mutable_data<float>();
+  row[700] = row[800] = 5;
+  row[1000 + 3] = kNan;
+  row[1000 + 900] = 9;
+  row[2000 + 10] = kInf;
+  row[2000 + 20] = -kInf;
+  row[3000 + 999] = -5;
+  OpRunner max("ArgMax", 13), min("ArgMin", 13);
+  max.Attr("axis", int64_t{1}).Input(x);
+  min.Attr("axis", int64_t{1}).Input(x);
+  std::vector<int64_t> greatest = Int64s(max.Run()[0]), least = Int64s(min.Run()[0]);
+  EXPECT_EQ(greatest[0], 700);
+  EXPECT_EQ(greatest[1], 3);
+  EXPECT_EQ(greatest[2], 10);
+  EXPECT_EQ(least[1], 3);
+  EXPECT_EQ(least[2], 20);
+  EXPECT_EQ(least[3], 999);
+}
+
 TEST(ArgReduceTest, TheFirstNanWins) {
   OpRunner run("ArgMin", 13);
   run.Attr("axis", int64_t{0}).Input(FloatTensor({4}, {1, kNan, kNan, 0}));
