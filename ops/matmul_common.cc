@@ -98,25 +98,25 @@ void PlainRow(const PlainMatMul& p, const T* a, const T* b, const T* bias, const
 }
 
 template <typename T>
+void RunPlain(const PlainMatMul& p, const T* a, const T* b, const T* bias, const T* residual, T* y) {
+  const int64_t a_row = p.g.a.strides[p.g.a.rank() - 2];
+  const int64_t cost = std::max<int64_t>(1, p.g.k * p.g.n);
+  ParallelFor(p.g.batch() * p.g.m, std::max<int64_t>(1, 40000 / cost), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t batch = r / p.g.m, i = r % p.g.m;
+      PlainRow<T>(p, a + p.a_offsets[batch] + i * a_row, b + p.b_offsets[batch],
+                  bias == nullptr ? nullptr : bias + p.bias_offsets[batch] + i * p.e.bias_row_stride,
+                  residual == nullptr ? nullptr : residual + r * p.g.n, y + r * p.g.n);
+    }
+  });
+}
+
+template <typename T>
 std::unique_ptr<Kernel> MakePlain(PlainMatMul plain, std::string implementation) {
   return MakeKernel(
       [p = std::move(plain)](RunContext& ctx) {
-        const T* a = ctx.in<T>(p.a_input);
-        const T* b = ctx.in<T>(p.b_input);
-        const T* bias = p.e.bias >= 0 ? ctx.in<T>(p.e.bias) : nullptr;
-        const T* residual = p.e.residual >= 0 ? ctx.in<T>(p.e.residual) : nullptr;
-        T* y = ctx.out<T>(0);
-        const int64_t a_row = p.g.a.strides[p.g.a.rank() - 2];
-        const int64_t rows = p.g.batch() * p.g.m;
-        const int64_t cost = std::max<int64_t>(1, p.g.k * p.g.n);
-        ParallelFor(rows, std::max<int64_t>(1, 40000 / cost), [&](int64_t begin, int64_t end) {
-          for (int64_t r = begin; r < end; ++r) {
-            const int64_t batch = r / p.g.m, i = r % p.g.m;
-            PlainRow<T>(p, a + p.a_offsets[batch] + i * a_row, b + p.b_offsets[batch],
-                        bias == nullptr ? nullptr : bias + p.bias_offsets[batch] + i * p.e.bias_row_stride,
-                        residual == nullptr ? nullptr : residual + r * p.g.n, y + r * p.g.n);
-          }
-        });
+        RunPlain(p, ctx.in<T>(p.a_input), ctx.in<T>(p.b_input), p.e.bias >= 0 ? ctx.in<T>(p.e.bias) : nullptr,
+                 p.e.residual >= 0 ? ctx.in<T>(p.e.residual) : nullptr, ctx.out<T>(0));
         return absl::OkStatus();
       },
       std::move(implementation));
@@ -326,6 +326,18 @@ absl::StatusOr<MatMulGeometry> MakeMatMulGeometry(StridedView a, StridedView b) 
   g.y.push_back(g.m);
   g.y.push_back(g.n);
   return g;
+}
+
+absl::StatusOr<PlainProduct> MakePlainProduct(DataType dtype, const MatMulGeometry& g) {
+  absl::Span<const int64_t> batch(g.y.data(), g.y.size() - 2);
+  PlainMatMul p{g, BatchOffsets(g.a, batch), BatchOffsets(g.b, batch), {}, 0, 1, {}};
+  return DispatchResult<absl::StatusOr<PlainProduct>>(
+      NumericTypes{}, dtype, [&](auto tag) -> absl::StatusOr<PlainProduct> {
+        using T = typename decltype(tag)::type;
+        return PlainProduct([p = std::move(p)](const void* a, const void* b, void* y) {
+          RunPlain<T>(p, static_cast<const T*>(a), static_cast<const T*>(b), nullptr, nullptr, static_cast<T*>(y));
+        });
+      });
 }
 
 absl::StatusOr<Shape> MatMulShape(const Shape& a, const Shape& b) {

@@ -3,6 +3,7 @@
 #ifndef RONDO_OPS_MATMUL_COMMON_H_
 #define RONDO_OPS_MATMUL_COMMON_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,10 @@ struct MatMulGeometry {
 };
 // Operands of rank >= 2. Errors: inner or batch dims that do not fit.
 absl::StatusOr<MatMulGeometry> MakeMatMulGeometry(StridedView a, StridedView b);
+
+// The plain product alone, for any numeric type: y = a @ b with dense y.
+using PlainProduct = std::function<void(const void* a, const void* b, void* y)>;
+absl::StatusOr<PlainProduct> MakePlainProduct(DataType dtype, const MatMulGeometry& g);
 
 // Shape of numpy.matmul(a, b), rank 1 included.
 absl::StatusOr<Shape> MatMulShape(const Shape& a, const Shape& b);
