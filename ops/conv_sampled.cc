@@ -14,8 +14,8 @@ namespace {
 using KernelOr = absl::StatusOr<std::unique_ptr<Kernel>>;
 
 // DeformConv(X [N, C, H, W], W [O, C/group, kH, kW], offset [N, offset_group * kH * kW * 2, oH, oW], B? [O],
-// mask? [N, offset_group * kH * kW, oH, oW]) -> Y [N, O, oH, oW]: each tap reads X bilinearly at its place plus (dy, dx),
-// zero outside, times the mask. Attributes: Conv's without auto_pad, and offset_group = 1.
+// mask? [N, offset_group * kH * kW, oH, oW]) -> Y [N, O, oH, oW]: each tap reads X bilinearly at its place plus (dy,
+// dx), zero outside, times the mask. Attributes: Conv's without auto_pad, and offset_group = 1.
 absl::Status InferDeformConv(InferContext& ctx) {
   for (int i = 1; i < ctx.num_inputs(); ++i) {
     if (ctx.has_input(i)) RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(0, i));
@@ -59,22 +59,23 @@ T Bilinear(const T* plane, int64_t height, int64_t width, T y, T x) {
 template <typename T>
 void Sample(const Deform& d, const T* x, const T* offset, const T* mask, T* columns) {
   const int64_t taps = d.taps(), places = d.places(), per_group = d.x[1] / d.offset_group;
-  ParallelFor(d.x[1] * taps, std::max<int64_t>(1, 2000 / std::max<int64_t>(1, places)), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t c = row / taps, tap = row % taps, og = c / per_group;
-      const T* dy = offset + (og * taps + tap) * 2 * places;
-      const T* dx = dy + places;
-      const T* m = mask == nullptr ? nullptr : mask + (og * taps + tap) * places;
-      const int64_t top = tap / d.w[3] * d.window.dilations[0] - d.window.pads_begin[0];
-      const int64_t left = tap % d.w[3] * d.window.dilations[1] - d.window.pads_begin[1];
-      for (int64_t p = 0; p < places; ++p) {
-        const T sy = static_cast<T>(p / d.y[3] * d.window.strides[0] + top) + dy[p];
-        const T sx = static_cast<T>(p % d.y[3] * d.window.strides[1] + left) + dx[p];
-        const T v = Bilinear(x + c * d.x[2] * d.x[3], d.x[2], d.x[3], sy, sx);
-        columns[row * places + p] = m == nullptr ? v : v * m[p];
-      }
-    }
-  });
+  ParallelFor(d.x[1] * taps, std::max<int64_t>(1, 2000 / std::max<int64_t>(1, places)),
+              [&](int64_t begin, int64_t end) {
+                for (int64_t row = begin; row < end; ++row) {
+                  const int64_t c = row / taps, tap = row % taps, og = c / per_group;
+                  const T* dy = offset + (og * taps + tap) * 2 * places;
+                  const T* dx = dy + places;
+                  const T* m = mask == nullptr ? nullptr : mask + (og * taps + tap) * places;
+                  const int64_t top = tap / d.w[3] * d.window.dilations[0] - d.window.pads_begin[0];
+                  const int64_t left = tap % d.w[3] * d.window.dilations[1] - d.window.pads_begin[1];
+                  for (int64_t p = 0; p < places; ++p) {
+                    const T sy = static_cast<T>(p / d.y[3] * d.window.strides[0] + top) + dy[p];
+                    const T sx = static_cast<T>(p % d.y[3] * d.window.strides[1] + left) + dx[p];
+                    const T v = Bilinear(x + c * d.x[2] * d.x[3], d.x[2], d.x[3], sy, sx);
+                    columns[row * places + p] = m == nullptr ? v : v * m[p];
+                  }
+                }
+              });
 }
 
 template <typename T>
@@ -87,8 +88,7 @@ KernelOr MakeDeformConv(PrepareContext& ctx, Deform deform) {
         const T* bias = d.bias ? run.in<T>(3) : nullptr;
         const int64_t taps = d.taps(), places = d.places(), depth = d.w[1] * taps, per_group = d.y[1] / d.group;
         for (int64_t n = 0; n < d.x[0]; ++n) {
-          Sample(d, run.in<T>(0) + n * d.x[1] * d.x[2] * d.x[3],
-                 run.in<T>(2) + n * d.offset_group * taps * 2 * places,
+          Sample(d, run.in<T>(0) + n * d.x[1] * d.x[2] * d.x[3], run.in<T>(2) + n * d.offset_group * taps * 2 * places,
                  d.mask ? run.in<T>(4) + n * d.offset_group * taps * places : nullptr, columns);
           T* y = run.out<T>(0) + n * d.y[1] * places;
           ParallelFor(d.y[1], std::max<int64_t>(1, 20000 / std::max<int64_t>(1, depth * places)),
@@ -120,7 +120,8 @@ KernelOr PrepareDeformConv(PrepareContext& ctx) {
   d.group = attributes.group;
   RONDO_ASSIGN_OR_RETURN(d.offset_group, ctx.attributes.Int("offset_group", 1));
   if (d.offset_group < 1 || d.x[1] % d.offset_group != 0) {
-    return InvalidArgument("attribute \"offset_group\": ", d.offset_group, " does not divide the ", d.x[1], " channels");
+    return InvalidArgument("attribute \"offset_group\": ", d.offset_group, " does not divide the ", d.x[1],
+                           " channels");
   }
   d.bias = ctx.has_input(3);
   d.mask = ctx.has_input(4);
@@ -138,8 +139,8 @@ KernelOr PrepareDeformConv(PrepareContext& ctx) {
   });
 }
 
-// Col2Im(input [N, C * product(block_shape), L], image_shape [axes], block_shape [axes]) -> [N, C, image_shape...]: the sum
-// of all blocks at their places; L counts the places. dilations, strides = 1; pads = 0.
+// Col2Im(input [N, C * product(block_shape), L], image_shape [axes], block_shape [axes]) -> [N, C, image_shape...]: the
+// sum of all blocks at their places; L counts the places. dilations, strides = 1; pads = 0.
 absl::StatusOr<Window> ReadBlocks(const AttributeReader& attributes, absl::Span<const int64_t> image,
                                   absl::Span<const int64_t> block) {
   RONDO_RETURN_IF_ERROR(CheckPositive("image_shape", image, image.size()));

@@ -286,8 +286,7 @@ class Contraction {
     return Copy(operand, kept, summed, nullptr);
   }
 
-  absl::StatusOr<Operand> Multiply(Operand left, Operand right, const Labels& later, const Labels& output,
-                                   bool last) {
+  absl::StatusOr<Operand> Multiply(Operand left, Operand right, const Labels& later, const Labels& output, bool last) {
     Labels needed = later;
     for (const Axis& axis : right.axes) needed.push_back(axis.label);
     RONDO_RETURN_IF_ERROR(Reduce(&left, needed));
@@ -322,8 +321,8 @@ class Contraction {
     result.axes = Dense(result.axes);
     Labels labels;
     for (const Axis& axis : result.axes) labels.push_back(axis.label);
-    result.arg = last && labels == output ? onednn::Arg::Output(0)
-                                          : pipeline_.Scratch(ByteSize(dtype_, Count(result.axes)));
+    result.arg =
+        last && labels == output ? onednn::Arg::Output(0) : pipeline_.Scratch(ByteSize(dtype_, Count(result.axes)));
     const bool empty = Count(result.axes) == 0 || g.k == 0;
     if (dtype_ == DataType::kFloat && !empty) {
       onednn::MatMulSpec spec{{dtype_, g.a.dims, g.a.strides},
@@ -472,7 +471,7 @@ KernelOr PrepareEinsum(PrepareContext& ctx) {
     }
     RONDO_ASSIGN_OR_RETURN(
         result, contraction.Multiply(std::move(result), {onednn::Arg::Input(static_cast<int>(i)), operands[i]}, later,
-                                     equation.output));
+                                     equation.output, i + 1 == operands.size()));
   }
   return contraction.Finish(std::move(result), equation.output);
 }

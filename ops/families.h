@@ -17,8 +17,11 @@
   X(ContribAttention)              \
   X(ControlFlow)                   \
   X(Conv)                          \
+  X(ConvInteger)                   \
+  X(ConvSampled)                   \
   X(DataMovement)                  \
   X(Detection)                     \
+  X(Einsum)                        \
   X(Fused)                         \
   X(Gather)                        \
   X(Generator)                     \
@@ -26,9 +29,12 @@
   X(Image)                         \
   X(Logical)                       \
   X(Loss)                          \
+  X(LinearAlgebra)                 \
   X(MatMul)                        \
+  X(MatMulInteger)                 \
   X(Normalization)                 \
   X(Pool)                          \
+  X(PoolOther)                     \
   X(QLinear)                       \
   X(Quantize)                      \
   X(Random)                        \

@@ -1,5 +1,5 @@
-// Poolings beside the plain ones: MaxUnpool (the reverse of MaxPool with indices), MaxRoiPool (the maximum of each cell of
-// regions of interest), and com.microsoft's poolings of quantised planes.
+// Poolings beside the plain ones: MaxUnpool (the reverse of MaxPool with indices), MaxRoiPool (the maximum of each cell
+// of regions of interest), and com.microsoft's poolings of quantised planes.
 #include <cmath>
 #include <limits>
 
@@ -14,8 +14,8 @@ namespace {
 
 using KernelOr = absl::StatusOr<std::unique_ptr<Kernel>>;
 
-// MaxUnpool(X, I int64, output_shape?) -> Y: zeros, but Y[I[i]] = X[i]. I counts over the tensor that kernel_shape, strides
-// and pads give: (in - 1) * stride + kernel - pads; output_shape (all dims) may be larger than that.
+// MaxUnpool(X, I int64, output_shape?) -> Y: zeros, but Y[I[i]] = X[i]. I counts over the tensor that kernel_shape,
+// strides and pads give: (in - 1) * stride + kernel - pads; output_shape (all dims) may be larger than that.
 absl::StatusOr<Dims> UnpooledDims(const Window& window, absl::Span<const int64_t> x) {
   Dims y(x.begin(), x.end());
   for (int i = 0; i < window.rank(); ++i) {
@@ -91,8 +91,8 @@ KernelOr PrepareMaxUnpool(PrepareContext& ctx) {
   });
 }
 
-// MaxRoiPool(X [N, C, H, W], rois [R, 5]: batch index, x1, y1, x2, y2) -> [R, C, pooled_shape...]. spatial_scale = 1 maps
-// region coordinates to X; each region is cut into pooled_shape cells.
+// MaxRoiPool(X [N, C, H, W], rois [R, 5]: batch index, x1, y1, x2, y2) -> [R, C, pooled_shape...]. spatial_scale = 1
+// maps region coordinates to X; each region is cut into pooled_shape cells.
 absl::StatusOr<std::vector<int64_t>> ReadPooledShape(const AttributeReader& attributes) {
   RONDO_ASSIGN_OR_RETURN(std::vector<int64_t> pooled, attributes.Ints("pooled_shape"));
   RONDO_RETURN_IF_ERROR(CheckPositive("pooled_shape", pooled, 2));
@@ -105,8 +105,8 @@ absl::Status InferMaxRoiPool(InferContext& ctx) {
   RONDO_RETURN_IF_ERROR(ctx.ExpectRank(1, 2, 2));
   RONDO_ASSIGN_OR_RETURN(std::vector<int64_t> pooled, ReadPooledShape(ctx.attributes));
   ctx.SetOutput(0, ctx.dtype(0),
-                {ctx.has_shape(1) ? ctx.shape(1)[0] : Dim::Unknown(), ctx.has_shape(0) ? ctx.shape(0)[1] : Dim::Unknown(),
-                 Dim(pooled[0]), Dim(pooled[1])});
+                {ctx.has_shape(1) ? ctx.shape(1)[0] : Dim::Unknown(),
+                 ctx.has_shape(0) ? ctx.shape(0)[1] : Dim::Unknown(), Dim(pooled[0]), Dim(pooled[1])});
   return absl::OkStatus();
 }
 
