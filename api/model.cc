@@ -108,7 +108,9 @@ class DimBinder {
       }
       if (!d.IsSymbol()) continue;
       auto [it, inserted] = symbols_.emplace(d.ToString(), Bound{dims[i], name});
-      if (!inserted && it->second.value != dims[i]) {
+      // An empty tensor may stand for one that is not used, such as a cache that a merged decoder does not read.
+      if (!inserted && it->second.value == 0) it->second = Bound{dims[i], name};
+      if (it->second.value != dims[i] && dims[i] != 0) {
         return InvalidArgument("symbol \"", d.ToString(), "\" is bound to ", it->second.value, " by input \"",
                                it->second.input, "\", but input \"", name, "\" has ", dims[i], " for dim ", i);
       }

@@ -54,7 +54,16 @@ class Context final : public InferContext {
       return InvalidArgument("subgraph \"", attribute, "\": expected ", inputs.size(), " inputs, got ",
                              graph->inputs().size(), " (captures included)");
     }
-    return InferBody(*graph, inputs);
+    absl::StatusOr<std::vector<ValueType>> types = InferBody(*graph, inputs);
+    if (types.ok() || annotate_) return types;
+    // With these numbers the body cannot run. It may never be asked to (the branch of a merged decoder that is not
+    // taken); if it is, it gives this error then. Until then its outputs have the element types found at load.
+    std::vector<ValueType> unknown;
+    for (const Value* output : graph->outputs()) {
+      unknown.push_back(output->type());
+      if (unknown.back().is_tensor()) unknown.back().shape = std::nullopt;
+    }
+    return unknown;
   }
 
  private:
