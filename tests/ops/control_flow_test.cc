@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "graph/graph.h"
 #include "gtest/gtest.h"
+#include "ops/parallel.h"
 #include "tests/support/op_runner.h"
 
 namespace rondo {
@@ -53,6 +54,7 @@ class Runner {
     std::vector<RuntimeValue> outputs(program_->graph().outputs().size());
     std::vector<RuntimeValue*> out;
     for (RuntimeValue& output : outputs) out.push_back(&output);
+    ScopedThreads threads(program_->resources().threads);
     absl::Status status = program_->root().Run(in, absl::MakeSpan(out), &state_);
     if (!status.ok()) return status;
     return outputs;

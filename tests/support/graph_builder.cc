@@ -6,6 +6,7 @@
 #include "graph/status.h"
 #include "graph/verify.h"
 #include "ops/infer.h"
+#include "ops/parallel.h"
 
 namespace rondo {
 
@@ -89,6 +90,7 @@ absl::StatusOr<std::vector<RuntimeValue>> RunProgram(Program& program, const std
   std::vector<RuntimeValue> outputs(program.graph().outputs().size());
   std::vector<RuntimeValue*> out;
   for (RuntimeValue& output : outputs) out.push_back(&output);
+  ScopedThreads threads(program.resources().threads);  // as a session does
   RONDO_RETURN_IF_ERROR(program.root().Run(in, absl::MakeSpan(out), state == nullptr ? &fresh : state));
   return outputs;
 }

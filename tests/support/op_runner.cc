@@ -5,6 +5,8 @@
 #include <cmath>
 #include <random>
 
+#include "ops/parallel.h"
+
 namespace rondo {
 
 Tensor FloatTensor(absl::Span<const int64_t> dims, const std::vector<float>& values) {
@@ -124,6 +126,7 @@ absl::StatusOr<std::vector<RuntimeValue>> OpRunner::TryRun() {
   options.plain = plain_;
   // Only the operator itself is under test: no rewrite may replace it.
   for (const Rewrite& rewrite : AllRewrites()) options.disabled_rewrites.emplace_back(rewrite.name);
+  ScopedThreads scoped_threads(threads_);  // as a session does: kernels size their scratch by the program's threads
   RONDO_ASSIGN_OR_RETURN(std::unique_ptr<Program> program, Program::Create(std::move(graph), options));
   inferred_.clear();
   for (const rondo::Value* output : program->graph().outputs()) inferred_.push_back(output->type());
