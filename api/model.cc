@@ -71,6 +71,7 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   program.disabled_rewrites = options.disabled_rewrites;
   program.max_plans = options.max_plans;
   program.max_tensor_bytes = options.max_tensor_bytes;
+  program.max_loop_iterations = options.max_loop_iterations;
   absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), program);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(file, ": "));
   impl.program = *std::move(made);

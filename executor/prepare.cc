@@ -17,6 +17,8 @@ class Context final : public PrepareContext {
   Tensor constant(int i) const override { return has_input(i) ? inputs_[i]->constant : Tensor(); }
   int threads() const override { return resources_.threads; }
   bool plain() const override { return resources_.plain; }
+  int64_t max_loop_iterations() const override { return resources_.max_loop_iterations; }
+  uint64_t max_tensor_bytes() const override { return resources_.max_tensor_bytes; }
   PrimitiveCache& primitive_cache() const override { return *resources_.primitives; }
   WeightCache& weight_cache() const override { return *resources_.weights; }
   void RequestScratch(size_t bytes) override { scratch_bytes_ = std::max(scratch_bytes_, bytes); }

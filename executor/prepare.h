@@ -20,6 +20,7 @@ struct ProgramResources {
   bool plain = false;
   int64_t max_plans = 32;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;
+  int64_t max_loop_iterations = 10'000'000;
   PrimitiveCache* primitives = nullptr;
   WeightCache* weights = nullptr;
 };

@@ -50,6 +50,7 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> 
   resources.plain = options.plain;
   resources.max_plans = options.max_plans;
   resources.max_tensor_bytes = options.max_tensor_bytes;
+  resources.max_loop_iterations = options.max_loop_iterations;
   resources.primitives = program->primitives_.get();
   resources.weights = program->weights_.get();
   ScopedThreads threads(resources.threads);

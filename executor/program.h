@@ -17,6 +17,7 @@ struct ProgramOptions {
   std::vector<std::string> disabled_rewrites;
   int64_t max_plans = 32;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;
+  int64_t max_loop_iterations = 10'000'000;
 };
 
 class Program {

@@ -12,9 +12,6 @@
 namespace rondo {
 namespace {
 
-// A loop that goes on beyond this many turns is taken for endless.
-constexpr int64_t kMaxLoopIterations = 10'000'000;
-
 // ---------------------------------------------------------------------------------------------------------------------
 // If(cond): cond one bool; the outputs are those of subgraph then_branch or else_branch, which take captures only.
 // Outputs whose dims both branches agree on have them; other dims are unknown until the branch has run.
@@ -177,8 +174,9 @@ absl::Status InferLoop(InferContext& ctx) {
 // when its shape was known, and otherwise into storage that doubles.
 class StackedOutput {
  public:
-  void Start(Tensor memory) {
+  void Start(Tensor memory, uint64_t max_bytes) {
     storage_ = std::move(memory);
+    max_bytes_ = max_bytes;
     fixed_ = storage_.defined();
     count_ = 0;
     if (fixed_) element_ = WithoutAxis(storage_.dims(), 0);
@@ -200,7 +198,7 @@ class StackedOutput {
     }
     if (count_ == storage_.dim(0)) {
       if (fixed_) return Internal("more turns than planned: ", storage_.dim(0));
-      RONDO_ASSIGN_OR_RETURN(Tensor larger, Tensor::Create(storage_.dtype(), WithAxis(element_, 0, 2 * count_)));
+      RONDO_ASSIGN_OR_RETURN(Tensor larger, Allocate(storage_.dtype(), 2 * count_));
       CopyFlat(storage_, &larger, 0, storage_.size());
       storage_ = std::move(larger);
     }
@@ -219,6 +217,15 @@ class StackedOutput {
   }
 
  private:
+  absl::StatusOr<Tensor> Allocate(DataType dtype, int64_t count) const {
+    const Dims dims = WithAxis(element_, 0, count);
+    RONDO_ASSIGN_OR_RETURN(size_t bytes, CheckedByteSize(dtype, dims));
+    if (bytes > max_bytes_) {
+      return ResourceExhausted("stacking ", count, " turns needs ", bytes, " bytes, the limit is ", max_bytes_);
+    }
+    return Tensor::Create(dtype, dims);
+  }
+
   static void CopyFlat(const Tensor& from, Tensor* to, int64_t to_offset, int64_t count) {
     CopyBlocks(
         from, to,
@@ -229,6 +236,7 @@ class StackedOutput {
   Dims element_;
   bool fixed_ = false;
   int64_t count_ = 0;
+  uint64_t max_bytes_ = 0;
 };
 
 struct LoopState final : KernelState {
@@ -240,8 +248,12 @@ struct LoopState final : KernelState {
 
 class LoopKernel final : public Kernel {
  public:
-  LoopKernel(std::unique_ptr<SubgraphRunner> body, int carried, int scans, OutputSlots slots)
-      : body_(std::move(body)), carried_(carried), scans_(scans), slots_(std::move(slots)) {}
+  struct Limits {
+    int64_t turns;
+    uint64_t bytes;  // of one scan output
+  };
+  LoopKernel(std::unique_ptr<SubgraphRunner> body, int carried, int scans, OutputSlots slots, Limits limits)
+      : body_(std::move(body)), carried_(carried), scans_(scans), slots_(std::move(slots)), limits_(limits) {}
 
   std::unique_ptr<KernelState> CreateState() const override {
     auto state = std::make_unique<LoopState>();
@@ -256,18 +268,18 @@ class LoopKernel final : public Kernel {
     // What the turns left behind is released now, not when the next run begins.
     state.inputs.clear();
     state.outputs.clear();
-    for (StackedOutput& stack : state.stacks) stack.Start(Tensor());
+    for (StackedOutput& stack : state.stacks) stack.Start(Tensor(), 0);
     return status;
   }
 
  private:
   absl::Status Iterate(RunContext& ctx, LoopState& state) const {
-    int64_t trips = kMaxLoopIterations;
+    int64_t trips = limits_.turns;
     bool bounded = false;
     if (ctx.has_input(0)) {
       RONDO_ASSIGN_OR_RETURN(int64_t count, ScalarInt(ctx.input(0), "trip count"));
-      bounded = count <= kMaxLoopIterations;
-      trips = std::min(count, kMaxLoopIterations);
+      bounded = count <= limits_.turns;
+      trips = std::min(count, limits_.turns);
     }
     bool go_on = true;
     if (ctx.has_input(1)) {
@@ -280,7 +292,7 @@ class LoopKernel final : public Kernel {
     for (int i = 0; i < scans_; ++i) {
       const int output = carried_ + i;
       const bool write_through = ctx.has_output(output) && slots_.has_memory(output);
-      state.stacks[i].Start(write_through ? ctx.output(output) : Tensor());
+      state.stacks[i].Start(write_through ? ctx.output(output) : Tensor(), limits_.bytes);
     }
 
     int64_t turn = 0;
@@ -290,7 +302,7 @@ class LoopKernel final : public Kernel {
     }
     if (go_on && turn == trips && !bounded) {
       return ResourceExhausted("Loop \"", ctx.node().name(), "\" ran ", turn, " iterations, the limit is ",
-                               kMaxLoopIterations);
+                               limits_.turns);
     }
     for (int i = 0; i < carried_; ++i) {
       RONDO_RETURN_IF_ERROR(slots_.Store(ctx, i, state.inputs[2 + i]));
@@ -333,13 +345,15 @@ class LoopKernel final : public Kernel {
   int carried_;
   int scans_;  // only those that the node has outputs for
   OutputSlots slots_;
+  Limits limits_;
 };
 
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareLoop(PrepareContext& ctx) {
   RONDO_ASSIGN_OR_RETURN(std::unique_ptr<SubgraphRunner> body, ctx.PrepareSubgraph("body"));
   const int carried = ctx.num_inputs() - 2;
   return std::make_unique<LoopKernel>(std::move(body), carried, std::max(0, ctx.num_outputs() - carried),
-                                      OutputSlots(ctx));
+                                      OutputSlots(ctx),
+                                      LoopKernel::Limits{ctx.max_loop_iterations(), ctx.max_tensor_bytes()});
 }
 
 // The versions differ in the element types and kinds of values that they admit, not in meaning.

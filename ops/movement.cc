@@ -464,6 +464,8 @@ class UnpackedContext final : public PrepareContext {
   }
   int threads() const override { return ctx_.threads(); }
   bool plain() const override { return ctx_.plain(); }
+  int64_t max_loop_iterations() const override { return ctx_.max_loop_iterations(); }
+  uint64_t max_tensor_bytes() const override { return ctx_.max_tensor_bytes(); }
   PrimitiveCache& primitive_cache() const override { return ctx_.primitive_cache(); }
   WeightCache& weight_cache() const override { return ctx_.weight_cache(); }
   void RequestScratch(size_t bytes) override { scratch_ = std::max(scratch_, bytes); }

@@ -154,6 +154,9 @@ class PrepareContext {
 
   virtual int threads() const = 0;
   virtual bool plain() const = 0;  // --plain: choose reference kernels
+  // Limits of the program, for what grows in a run: turns of one loop, bytes of one value.
+  virtual int64_t max_loop_iterations() const = 0;
+  virtual uint64_t max_tensor_bytes() const = 0;
   virtual PrimitiveCache& primitive_cache() const = 0;
   virtual WeightCache& weight_cache() const = 0;
   // Bytes of 64-byte aligned memory that Run finds at RunContext::scratch(); part of the arena plan.
