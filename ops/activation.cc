@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <vector>
 
 #include "ops/dispatch.h"
@@ -464,13 +465,19 @@ absl::Status InferDropout(InferContext& ctx) {
   return InferSameAsInput(ctx);
 }
 
-// SplitMix64: the n-th number of a seed without the ones before it.
-uint64_t RandomBits(uint64_t seed, uint64_t n) {
-  uint64_t z = seed + (n + 1) * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+// Uniform in [0, 1) with 53 bits from two draws, the way of numpy.random.seed(seed); uniform(): the generator by which
+// ONNX's reference implementation defines the mask.
+class UniformDraws {
+ public:
+  explicit UniformDraws(uint64_t seed) : engine_(static_cast<uint32_t>(seed)) {}
+  double Next() {
+    uint32_t high = static_cast<uint32_t>(engine_()) >> 5, low = static_cast<uint32_t>(engine_()) >> 6;
+    return (high * 67108864.0 + low) / 9007199254740992.0;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
 
 float ScalarAsFloat(const Tensor& tensor) {
   switch (tensor.dtype()) {
@@ -500,9 +507,9 @@ absl::Status RunDropout(RunContext& run, bool training, float ratio, uint64_t se
   }
   if (!(ratio > 0 && ratio < 1)) return InvalidArgument("ratio: expected a value in [0, 1), got ", ratio);
   const float scale = 1.0f / (1.0f - ratio);
+  UniformDraws draws(seed);
   for (int64_t i = 0; i < n; ++i) {
-    // 24 random bits: a float in [0, 1).
-    bool keep = static_cast<float>(RandomBits(seed, static_cast<uint64_t>(i)) >> 40) * 0x1p-24f >= ratio;
+    const bool keep = draws.Next() >= static_cast<double>(ratio);
     y[i] = keep ? T(static_cast<ComputeType<T>>(x[i]) * static_cast<ComputeType<T>>(scale)) : T(0.0f);
     if (has_mask && bool_mask) run.out<uint8_t>(1)[i] = keep ? 1 : 0;
     if (has_mask && !bool_mask) run.out<T>(1)[i] = T(keep ? 1.0f : 0.0f);
