@@ -160,6 +160,12 @@ class FolderCheck {
       }
       if (filled[port]) return InvalidArgument(file, ": a second value for ", what, " \"", ports[port].name, "\"");
       filled[port] = true;
+      // Old ONNX releases recorded bfloat16 as uint16 with its bits.
+      if (types[port].dtype == DataType::kBFloat16 && value->value.is_tensor() &&
+          value->value.tensor().dtype() == DataType::kUInt16) {
+        const Tensor bits = value->value.tensor();
+        value->value = RuntimeValue(Tensor::Borrow(DataType::kBFloat16, bits.dims(), bits.raw(), bits.owner()));
+      }
       values.emplace_back(ports[port].name, std::move(value->value));
     }
     for (size_t p = 0; p < ports.size(); ++p) {
