@@ -15,6 +15,7 @@
   X(Cast)                          \
   X(ChannelNorm)                   \
   X(ContribAttention)              \
+  X(ContribMultiHeadAttention)     \
   X(ControlFlow)                   \
   X(Conv)                          \
   X(ConvInteger)                   \
@@ -28,6 +29,7 @@
   X(GridSample)                    \
   X(Image)                         \
   X(Logical)                       \
+  X(LinearAttention)               \
   X(Loss)                          \
   X(LinearAlgebra)                 \
   X(MatMul)                        \

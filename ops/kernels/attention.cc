@@ -300,6 +300,28 @@ void Reference(const AttentionInputs& in, int threads, void* scratch) {
 
 }  // namespace
 
+void MultiplyRowMajor(int64_t m, int64_t n, int64_t k, const float* x, const float* w, const float* bias, float* y) {
+  const AttentionKernels& kernels = Kernels();
+  constexpr int64_t kColumns = 64;
+  const int64_t panels = (n + kColumns - 1) / kColumns;
+  const int64_t grain = std::max<int64_t>(1, 20000 * 16 / std::max<int64_t>(1, m * k * kColumns));
+  ParallelFor(panels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = p * kColumns, columns = std::min(kColumns, n - first);
+      const int64_t whole = columns / kAttentionLanePadding * kAttentionLanePadding;
+      if (whole > 0) kernels.multiply(m, whole, k, x, k, w + first, n, y + first, n, /*add=*/false);
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t c = first + whole; c < first + columns; ++c) {
+          float sum = 0;
+          for (int64_t d = 0; d < k; ++d) sum += x[i * k + d] * w[d * n + c];
+          y[i * n + c] = sum;
+        }
+        for (int64_t c = first; bias != nullptr && c < first + columns; ++c) y[i * n + c] += bias[c];
+      }
+    }
+  });
+}
+
 size_t ReferenceAttentionScratch(const AttentionInputs& in, int threads) {
   return static_cast<size_t>(std::max(threads, 1)) * static_cast<size_t>(ReferenceRowElements(in)) * sizeof(double);
 }

@@ -97,6 +97,9 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
 size_t ReferenceAttentionScratch(const AttentionInputs& shapes, int threads);
 void ReferenceAttention(const AttentionInputs& in, int threads, void* scratch);
 
+// y[m][n] = x[m][k] * w[k][n] + bias[n] (null: none), dense. For operators that hold their own projections.
+void MultiplyRowMajor(int64_t m, int64_t n, int64_t k, const float* x, const float* w, const float* bias, float* y);
+
 // ---- between the driver and the code per instruction set ----
 
 // A unit: the rows of `positions` query positions from `first` on, all heads of one group, over keys [begin, end).
@@ -111,6 +114,9 @@ struct AttentionKernels {
   // Joins the `splits` partial results of a unit, `stride` floats apart, and writes Y.
   void (*merge)(const AttentionInputs& in, const AttentionUnit& unit, const float* partials, int splits,
                 int64_t stride);
+  // c[m][n] (+)= a[m][k] * b[k][n]. REQUIRES: n a multiple of kAttentionLanePadding.
+  void (*multiply)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+                   int64_t ldc, bool add);
 };
 // Keys that are scored at once, and the padding of a head size.
 inline constexpr int64_t kAttentionKeyTile = 64;

@@ -485,7 +485,7 @@ void Merge(const AttentionInputs& in, const AttentionUnit& unit, const float* pa
 }  // namespace
 
 extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {RunUnit, Merge};
+const AttentionKernels kAttentionKernels = {RunUnit, Merge, Multiply};
 
 }  // namespace RONDO_ISA
 }  // namespace rondo
