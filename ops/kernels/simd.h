@@ -73,6 +73,7 @@ RONDO_SIMD V LoadPartialAs(const T* p, int64_t n) {
 }
 template <typename T, typename V>
 RONDO_SIMD void StorePartial(T* p, V v, int64_t n) {
+  if (n < 0) __builtin_unreachable();  // else g++ 14 warns of copies beyond all memory
   memcpy(p, &v, static_cast<size_t>(n) * sizeof(T));
 }
 RONDO_SIMD F LoadPartial(const float* p, int64_t n) {
@@ -86,6 +87,7 @@ RONDO_SIMD void StorePartial(float* p, F v, int64_t n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
 #else
+  if (n < 0) __builtin_unreachable();  // as above
   memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
 #endif
 }
