@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ops/families.h"
+#include "ops/kernels/vector_math.h"
 #include "ops/parallel.h"
 #include "ops/quantized_product.h"
 #include "ops/window.h"
@@ -154,15 +155,13 @@ constexpr int64_t kRangeChunks = 64;
 
 // The range of x as partial minima and maxima, then scale and zero point, then the bytes.
 void QuantizeDynamically(const float* x, int64_t count, float* ranges, float* scale, uint8_t* zero, uint8_t* y) {
+  const VectorMath& math = GetVectorMath();
   const int64_t chunk = std::max<int64_t>(4096, CeilDiv(count, kRangeChunks));
   const int64_t chunks = CeilDiv(count, chunk);
   ParallelFor(chunks, std::max<int64_t>(1, 32768 / chunk), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
-      float low = 0, high = 0;
-      for (int64_t i = c * chunk; i < std::min(count, (c + 1) * chunk); ++i) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-      }
+      float low, high;
+      math.min_max(x + c * chunk, std::min(chunk, count - c * chunk), &low, &high);
       ranges[2 * c] = low;
       ranges[2 * c + 1] = high;
     }
@@ -176,11 +175,8 @@ void QuantizeDynamically(const float* x, int64_t count, float* ranges, float* sc
   const float origin = step == 0 ? 0.0f : static_cast<float>(RoundClamped(-low / step, 0, 255));
   *scale = step == 0 ? 1.0f : step;
   *zero = static_cast<uint8_t>(origin);
-  const float divisor = *scale;
-  ParallelFor(count, 16384, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      y[i] = static_cast<uint8_t>(RoundClamped(x[i] / divisor, -origin, 255 - origin) + static_cast<int32_t>(origin));
-    }
+  ParallelFor(count, 64 << 10, [&](int64_t begin, int64_t end) {
+    math.quantize_uint8(x + begin, y + begin, end - begin, *scale, *zero);
   });
 }
 

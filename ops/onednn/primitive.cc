@@ -5,6 +5,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
+#include "ops/kernels/vector_math.h"
 
 namespace rondo::onednn {
 namespace {
@@ -472,27 +473,18 @@ std::unique_ptr<Kernel> PipelineBuilder::Build(std::string implementation) {
 }
 
 void ToFloat32(DataType from, const void* source, float* destination, int64_t count) {
-  ParallelFor(count, 16384, [&](int64_t begin, int64_t end) {
-    if (from == DataType::kFloat16) {
-      const auto* s = static_cast<const Float16*>(source);
-      for (int64_t i = begin; i < end; ++i) destination[i] = static_cast<float>(s[i]);
-    } else {
-      const auto* s = static_cast<const BFloat16*>(source);
-      for (int64_t i = begin; i < end; ++i) destination[i] = static_cast<float>(s[i]);
-    }
-  });
+  const VectorMath& math = GetVectorMath();
+  const auto convert = from == DataType::kFloat16 ? math.float16_to_float : math.bfloat16_to_float;
+  const auto* bits = static_cast<const uint16_t*>(source);
+  ParallelFor(count, 64 << 10,
+              [&](int64_t begin, int64_t end) { convert(bits + begin, destination + begin, end - begin); });
 }
 
 void FromFloat32(DataType to, const float* source, void* destination, int64_t count) {
-  ParallelFor(count, 16384, [&](int64_t begin, int64_t end) {
-    if (to == DataType::kFloat16) {
-      auto* d = static_cast<Float16*>(destination);
-      for (int64_t i = begin; i < end; ++i) d[i] = Float16(source[i]);
-    } else {
-      auto* d = static_cast<BFloat16*>(destination);
-      for (int64_t i = begin; i < end; ++i) d[i] = BFloat16(source[i]);
-    }
-  });
+  const VectorMath& math = GetVectorMath();
+  const auto convert = to == DataType::kFloat16 ? math.float_to_float16 : math.float_to_bfloat16;
+  auto* bits = static_cast<uint16_t*>(destination);
+  ParallelFor(count, 64 << 10, [&](int64_t begin, int64_t end) { convert(source + begin, bits + begin, end - begin); });
 }
 
 }  // namespace rondo::onednn

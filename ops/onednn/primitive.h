@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "graph/numeric.h"
 #include "ops/onednn/compat.h"
 #include "ops/onednn/onednn.h"
 #include "ops/parallel.h"
