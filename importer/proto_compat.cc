@@ -1,7 +1,7 @@
 #include "importer/proto_compat.h"
 
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/message.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/unknown_field_set.h>
 
 #include "graph/status.h"
@@ -9,69 +9,107 @@
 namespace rondo {
 namespace {
 
-using ::google::protobuf::FieldDescriptor;
-using ::google::protobuf::Message;
-using ::google::protobuf::UnknownField;
-using ::google::protobuf::UnknownFieldSet;
-
-const UnknownFieldSet& UnknownFieldsOf(const Message& message) {
-  return message.GetReflection()->GetUnknownFields(message);
+// Visits (number, varint, bytes) of each unknown field; `bytes` is null for a number. Full messages keep a set of
+// fields, messages of the lite runtime the bytes as they came: libonnx is built with either.
+template <typename Visit>
+void ForEachUnknown(const google::protobuf::UnknownFieldSet& fields, const Visit& visit) {
+  for (int i = 0; i < fields.field_count(); ++i) {
+    const google::protobuf::UnknownField& field = fields.field(i);
+    if (field.type() == google::protobuf::UnknownField::TYPE_VARINT) visit(field.number(), field.varint(), nullptr);
+    if (field.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) {
+      visit(field.number(), 0, &field.length_delimited());
+    }
+  }
 }
 
-std::string StringByNumber(const Message& message, int number) {
-  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByNumber(number);
-  if (field != nullptr) {
-    if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING || field->is_repeated()) return "";
-    return message.GetReflection()->GetString(message, field);
+template <typename Visit>
+void ForEachUnknown(const std::string& wire, const Visit& visit) {
+  google::protobuf::io::ArrayInputStream stream(wire.data(), static_cast<int>(wire.size()));
+  google::protobuf::io::CodedInputStream input(&stream);
+  int groups = 0;
+  while (const uint32_t tag = input.ReadTag()) {
+    uint64_t number = 0;
+    uint32_t number32 = 0;
+    std::string bytes;
+    switch (tag & 7) {
+      case 0:
+        if (!input.ReadVarint64(&number)) return;
+        if (groups == 0) visit(static_cast<int>(tag >> 3), number, nullptr);
+        break;
+      case 1:
+        if (!input.ReadLittleEndian64(&number)) return;
+        break;
+      case 2:
+        if (!input.ReadVarint32(&number32) || !input.ReadString(&bytes, static_cast<int>(number32))) return;
+        if (groups == 0) visit(static_cast<int>(tag >> 3), 0, &bytes);
+        break;
+      case 3:
+        ++groups;
+        break;
+      case 4:
+        --groups;
+        break;
+      case 5:
+        if (!input.ReadLittleEndian32(&number32)) return;
+        break;
+      default:
+        return;
+    }
   }
+}
+
+template <typename Proto>
+std::string UnknownString(const Proto& proto, int number) {
   std::string result;  // the last one counts, as in the parser
-  const UnknownFieldSet& unknown = UnknownFieldsOf(message);
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    const UnknownField& f = unknown.field(i);
-    if (f.number() == number && f.type() == UnknownField::TYPE_LENGTH_DELIMITED) result = f.length_delimited();
-  }
+  ForEachUnknown(proto.unknown_fields(), [&](int field, uint64_t, const std::string* bytes) {
+    if (field == number && bytes != nullptr) result = *bytes;
+  });
   return result;
 }
 
-std::optional<uint64_t> UnknownVarint(const Message& message, int number) {
+template <typename Proto>
+std::optional<uint64_t> UnknownVarint(const Proto& proto, int number) {
   std::optional<uint64_t> result;
-  const UnknownFieldSet& unknown = UnknownFieldsOf(message);
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    const UnknownField& f = unknown.field(i);
-    if (f.number() == number && f.type() == UnknownField::TYPE_VARINT) result = f.varint();
+  ForEachUnknown(proto.unknown_fields(), [&](int field, uint64_t value, const std::string* bytes) {
+    if (field == number && bytes == nullptr) result = value;
+  });
+  return result;
+}
+
+// Templates, so that the branch for messages of the other kind is not compiled.
+template <typename Proto>
+std::string OverloadOf(const Proto& proto, int number) {
+  if constexpr (requires { proto.overload(); }) {
+    return proto.overload();
+  } else {
+    return UnknownString(proto, number);
+  }
+}
+
+template <typename Proto>
+absl::StatusOr<std::vector<onnx::AttributeProto>> DefaultsOf(const Proto& function) {
+  std::vector<onnx::AttributeProto> result;
+  if constexpr (requires { function.attribute_proto(); }) {
+    result.assign(function.attribute_proto().begin(), function.attribute_proto().end());
+  } else {
+    bool parsed = true;
+    ForEachUnknown(function.unknown_fields(), [&](int field, uint64_t, const std::string* bytes) {
+      if (field != 11 || bytes == nullptr || !parsed) return;
+      result.emplace_back();
+      parsed = result.back().ParseFromString(*bytes);
+    });
+    if (!parsed) return InvalidArgument("default ", result.size() - 1, " of its attributes does not parse");
   }
   return result;
 }
 
 }  // namespace
 
-std::string NodeOverload(const onnx::NodeProto& node) { return StringByNumber(node, 8); }
-std::string FunctionOverload(const onnx::FunctionProto& function) { return StringByNumber(function, 13); }
+std::string NodeOverload(const onnx::NodeProto& node) { return OverloadOf(node, 8); }
+std::string FunctionOverload(const onnx::FunctionProto& function) { return OverloadOf(function, 13); }
 
 absl::StatusOr<std::vector<onnx::AttributeProto>> FunctionAttributeDefaults(const onnx::FunctionProto& function) {
-  constexpr int kAttributeProto = 11;
-  std::vector<onnx::AttributeProto> result;
-  const FieldDescriptor* field = function.GetDescriptor()->FindFieldByNumber(kAttributeProto);
-  if (field != nullptr && field->is_repeated() && field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-    const auto* reflection = function.GetReflection();
-    for (int i = 0; i < reflection->FieldSize(function, field); ++i) {
-      const Message& message = reflection->GetRepeatedMessage(function, field, i);
-      if (message.GetDescriptor() != onnx::AttributeProto::descriptor()) continue;
-      result.emplace_back();
-      result.back().CopyFrom(message);
-    }
-    return result;
-  }
-  const UnknownFieldSet& unknown = UnknownFieldsOf(function);
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    const UnknownField& f = unknown.field(i);
-    if (f.number() != kAttributeProto || f.type() != UnknownField::TYPE_LENGTH_DELIMITED) continue;
-    result.emplace_back();
-    if (!result.back().ParseFromString(f.length_delimited())) {
-      return InvalidArgument("default ", result.size() - 1, " of its attributes does not parse");
-    }
-  }
-  return result;
+  return DefaultsOf(function);
 }
 
 std::optional<uint64_t> UnknownAttributeType(const onnx::AttributeProto& attribute) {

@@ -14,8 +14,11 @@
 #include "importer/importer.h"
 #include "importer/names.h"
 #include "importer/tensor_reader.h"
-#include "onnx/onnx-data_pb.h"
+// onnx_pb.h defines what the generated header needs.
+// clang-format off
 #include "onnx/onnx_pb.h"
+#include "onnx/onnx-data.pb.h"
+// clang-format on
 
 namespace rondo {
 namespace {
@@ -97,7 +100,7 @@ template <typename Proto, typename Convert>
 absl::StatusOr<NamedValue> ReadAs(absl::string_view bytes, TensorReader* tensors, Convert convert) {
   Proto proto;
   if (!proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return InvalidArgument("protobuf does not parse as ", Proto::descriptor()->name());
+    return InvalidArgument("protobuf does not parse as ", Proto().GetTypeName());
   }
   NamedValue result;
   result.name = proto.name();

@@ -365,7 +365,7 @@ TEST(ImporterFunctionTest, CallBecomesItsNodes) {
   EXPECT_EQ(graph.outputs()[0]->name(), "y");
 }
 
-void AppendUnknown(google::protobuf::Message* message, int field, const std::string& bytes) {
+void AppendUnknown(google::protobuf::MessageLite* message, int field, const std::string& bytes) {
   // Parsing puts it where the installed messages want it: a known field or an unknown one.
   std::string wire;
   uint32_t tag = static_cast<uint32_t>(field) << 3 | 2;

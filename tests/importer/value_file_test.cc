@@ -1,6 +1,10 @@
 #include <filesystem>
 
-#include "onnx/onnx-data_pb.h"
+// onnx_pb.h defines what the generated header needs.
+// clang-format off
+#include "onnx/onnx_pb.h"
+#include "onnx/onnx-data.pb.h"
+// clang-format on
 #include "tests/importer/model_builder.h"
 #include "tests/support/paths.h"
 
