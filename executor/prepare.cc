@@ -1,6 +1,7 @@
 #include "executor/prepare.h"
 
 #include "executor/region.h"
+#include "graph/content.h"
 #include "ops/registry.h"
 
 namespace rondo {
@@ -35,34 +36,6 @@ class Context final : public PrepareContext {
   const ProgramResources& resources_;
   size_t scratch_bytes_ = 0;
 };
-
-// A tensor from content that is known in full; undefined when an element is symbolic or the type has no content.
-Tensor TensorFromContent(const ValueType& type, const std::vector<Dim>& content) {
-  if (!type.has_known_shape()) return Tensor();
-  for (const Dim& d : content) {
-    if (!d.known()) return Tensor();
-  }
-  Tensor tensor = Tensor::Make(type.dtype, type.shape->ToDims());
-  if (tensor.size() != static_cast<int64_t>(content.size())) return Tensor();
-  for (int64_t i = 0; i < tensor.size(); ++i) {
-    const int64_t v = content[i].value();
-    switch (type.dtype) {
-      case DataType::kInt64:
-        tensor.mutable_data<int64_t>()[i] = v;
-        break;
-      case DataType::kInt32:
-        if (v < INT32_MIN || v > INT32_MAX) return Tensor();
-        tensor.mutable_data<int32_t>()[i] = static_cast<int32_t>(v);
-        break;
-      case DataType::kBool:
-        tensor.mutable_data<uint8_t>()[i] = v != 0;
-        break;
-      default:
-        return Tensor();
-    }
-  }
-  return tensor;
-}
 
 absl::Status CheckSize(const Node& node, const ValueType& type, const ProgramResources& resources) {
   if (!type.has_known_shape()) return absl::OkStatus();

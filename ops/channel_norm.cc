@@ -46,36 +46,6 @@ void MeanVariance(const T* x, int64_t n, C* mean, C* variance) {
   }
 }
 
-// A parameter's element as C, whatever float type it has (scale and statistics may differ from x since opset 15).
-template <typename C>
-C ParameterAt(const Tensor& t, int64_t i) {
-  switch (t.dtype()) {
-    case DataType::kFloat16:
-      return static_cast<C>(static_cast<float>(t.data<Float16>()[i]));
-    case DataType::kBFloat16:
-      return static_cast<C>(static_cast<float>(t.data<BFloat16>()[i]));
-    case DataType::kDouble:
-      return static_cast<C>(t.data<double>()[i]);
-    default:
-      return static_cast<C>(t.data<float>()[i]);
-  }
-}
-template <typename C>
-void SetParameter(Tensor& t, int64_t i, C value) {
-  switch (t.dtype()) {
-    case DataType::kFloat16:
-      t.mutable_data<Float16>()[i] = Float16(static_cast<float>(value));
-      break;
-    case DataType::kBFloat16:
-      t.mutable_data<BFloat16>()[i] = BFloat16(static_cast<float>(value));
-      break;
-    case DataType::kDouble:
-      t.mutable_data<double>()[i] = static_cast<double>(value);
-      break;
-    default:
-      t.mutable_data<float>()[i] = static_cast<float>(value);
-  }
-}
 
 absl::Status ExpectFloats(const InferContext& ctx, int i) {
   return ctx.ExpectDtype(i, {DataType::kFloat, DataType::kFloat16, DataType::kDouble, DataType::kBFloat16});
@@ -120,8 +90,8 @@ struct BatchNormSpec {
 // a and b of y = x * a + b from mean and variance of a channel.
 template <typename C>
 void Coefficients(const BatchNormSpec& s, const RunContext& ctx, int64_t c, C mean, C variance, C* a, C* b) {
-  *a = ParameterAt<C>(ctx.input(1), c) / std::sqrt(variance + static_cast<C>(s.epsilon));
-  *b = ParameterAt<C>(ctx.input(2), c) - mean * *a;
+  *a = ElementAs<C>(ctx.input(1), c) / std::sqrt(variance + static_cast<C>(s.epsilon));
+  *b = ElementAs<C>(ctx.input(2), c) - mean * *a;
 }
 
 template <typename T, typename C>
@@ -142,14 +112,14 @@ void BatchStatistics(const BatchNormSpec& s, RunContext& ctx, const T* x, C* a, 
     Coefficients<C>(s, ctx, c, static_cast<C>(mean), static_cast<C>(variance), a + c, b + c);
     auto running = [&](int input, double now) {
       double momentum = static_cast<double>(s.momentum);
-      return ParameterAt<double>(ctx.input(input), c) * momentum + now * (1 - momentum);
+      return ElementAs<double>(ctx.input(input), c) * momentum + now * (1 - momentum);
     };
     // The inputs may be the outputs' storage: read before written.
     double new_mean = running(3, mean), new_variance = running(4, variance);
-    if (ctx.has_output(1)) SetParameter(ctx.output(1), c, new_mean);
-    if (ctx.has_output(2)) SetParameter(ctx.output(2), c, new_variance);
-    if (ctx.has_output(3)) SetParameter(ctx.output(3), c, mean);
-    if (ctx.has_output(4)) SetParameter(ctx.output(4), c, variance);
+    if (ctx.has_output(1)) SetElement(ctx.output(1), c, new_mean);
+    if (ctx.has_output(2)) SetElement(ctx.output(2), c, new_variance);
+    if (ctx.has_output(3)) SetElement(ctx.output(3), c, mean);
+    if (ctx.has_output(4)) SetElement(ctx.output(4), c, variance);
   }
 }
 
@@ -164,7 +134,7 @@ absl::Status RunBatchNorm(const BatchNormSpec& s, RunContext& ctx) {
     BatchStatistics<T, C>(s, ctx, x, a, b);
   } else {
     for (int64_t c = 0; c < s.channels; ++c) {
-      C mean = ParameterAt<C>(ctx.input(3), c), variance = ParameterAt<C>(ctx.input(4), c);
+      C mean = ElementAs<C>(ctx.input(3), c), variance = ElementAs<C>(ctx.input(4), c);
       Coefficients<C>(s, ctx, c, mean, variance, a + c, b + c);
     }
   }
@@ -251,8 +221,8 @@ absl::Status RunGroupNorm(const GroupNormSpec& s, RunContext& ctx) {
       C inv = C{1} / std::sqrt(variance + static_cast<C>(s.epsilon));
       for (int64_t k = 0; k < s.group_channels; ++k) {
         int64_t c = s.per_group ? i % s.groups : i % s.groups * s.group_channels + k;
-        C a = ParameterAt<C>(ctx.input(1), c) * inv;
-        C b = ParameterAt<C>(ctx.input(2), c) - mean * a;
+        C a = ElementAs<C>(ctx.input(1), c) * inv;
+        C b = ElementAs<C>(ctx.input(2), c) - mean * a;
         int64_t at = i * size + k * s.plane;
         ScaleShift<T, C>(math, x + at, y + at, s.plane, a, b);
       }

@@ -1,4 +1,4 @@
-// Rows of any floating-point type as floats, for kernels that exist for float only.
+// Rows and single elements of any floating-point type as floats, for kernels that exist for float only.
 #ifndef RONDO_OPS_HALF_ROWS_H_
 #define RONDO_OPS_HALF_ROWS_H_
 
@@ -7,7 +7,7 @@
 
 #include "graph/numeric.h"
 #include "ops/kernels/vector_math.h"
-#include "rondo/data_type.h"
+#include "rondo/tensor.h"
 
 namespace rondo {
 
@@ -70,6 +70,37 @@ inline void WriteRow(const VectorMath& math, DataType type, const float* row, vo
       break;
     default:
       std::copy_n(row, n, static_cast<double*>(base) + offset);
+  }
+}
+
+// One element of a floating-point tensor as C, whatever float type it has (parameters may differ from x in type).
+template <typename C>
+C ElementAs(const Tensor& t, int64_t i) {
+  switch (t.dtype()) {
+    case DataType::kFloat16:
+      return static_cast<C>(static_cast<float>(t.data<Float16>()[i]));
+    case DataType::kBFloat16:
+      return static_cast<C>(static_cast<float>(t.data<BFloat16>()[i]));
+    case DataType::kDouble:
+      return static_cast<C>(t.data<double>()[i]);
+    default:
+      return static_cast<C>(t.data<float>()[i]);
+  }
+}
+template <typename C>
+void SetElement(Tensor& t, int64_t i, C value) {
+  switch (t.dtype()) {
+    case DataType::kFloat16:
+      t.mutable_data<Float16>()[i] = Float16(static_cast<float>(value));
+      break;
+    case DataType::kBFloat16:
+      t.mutable_data<BFloat16>()[i] = BFloat16(static_cast<float>(value));
+      break;
+    case DataType::kDouble:
+      t.mutable_data<double>()[i] = static_cast<double>(value);
+      break;
+    default:
+      t.mutable_data<float>()[i] = static_cast<float>(value);
   }
 }
 

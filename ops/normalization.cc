@@ -60,35 +60,6 @@ absl::StatusOr<Parameter> ReadParameter(const PrepareContext& ctx, int input, ab
   return p;
 }
 
-template <typename C>
-C ElementAs(const Tensor& t, int64_t i) {
-  switch (t.dtype()) {
-    case DataType::kFloat16:
-      return static_cast<C>(static_cast<float>(t.data<Float16>()[i]));
-    case DataType::kBFloat16:
-      return static_cast<C>(static_cast<float>(t.data<BFloat16>()[i]));
-    case DataType::kDouble:
-      return static_cast<C>(t.data<double>()[i]);
-    default:
-      return static_cast<C>(t.data<float>()[i]);
-  }
-}
-template <typename C>
-void SetElement(Tensor& t, int64_t i, C value) {
-  switch (t.dtype()) {
-    case DataType::kFloat16:
-      t.mutable_data<Float16>()[i] = Float16(static_cast<float>(value));
-      break;
-    case DataType::kBFloat16:
-      t.mutable_data<BFloat16>()[i] = BFloat16(static_cast<float>(value));
-      break;
-    case DataType::kDouble:
-      t.mutable_data<double>()[i] = static_cast<double>(value);
-      break;
-    default:
-      t.mutable_data<float>()[i] = static_cast<float>(value);
-  }
-}
 
 // The parameter's values as an array of C; null when it is absent.
 template <typename C>

@@ -152,25 +152,12 @@ struct RecurrentSpec {
 };
 
 template <typename C>
-C LoadAs(const Tensor& t, int64_t i) {
-  switch (t.dtype()) {
-    case DataType::kFloat16:
-      return static_cast<C>(static_cast<float>(t.data<Float16>()[i]));
-    case DataType::kBFloat16:
-      return static_cast<C>(static_cast<float>(t.data<BFloat16>()[i]));
-    case DataType::kDouble:
-      return static_cast<C>(t.data<double>()[i]);
-    default:
-      return static_cast<C>(t.data<float>()[i]);
-  }
-}
-template <typename C>
 void LoadRun(const Tensor& t, int64_t offset, int64_t n, C* to) {
   if constexpr (std::is_same_v<C, float>) {
     const float* from = ReadRow(GetVectorMath(), t.dtype(), t.raw(), offset, n, to);
     if (from != to) std::copy_n(from, n, to);
   } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = LoadAs<C>(t, offset + i);
+    for (int64_t i = 0; i < n; ++i) to[i] = ElementAs<C>(t, offset + i);
   }
 }
 template <typename C>

@@ -3,6 +3,7 @@
 //
 // What folding adds is bounded by the model's own size: a 152-byte file must not become a 108 PB tensor. A node whose
 // result is over the budget stays a node; it may still be needed only in part, or never.
+#include "graph/content.h"
 #include "graph/rewrites/list.h"
 #include "graph/status.h"
 
@@ -19,24 +20,7 @@ bool AllInputsConstant(const Node& node) {
 }
 
 Tensor KnownContent(const Value& value) {
-  if (!value.content().has_value() || !value.type().has_known_shape()) return Tensor();
-  const DataType dtype = value.type().dtype;
-  if (dtype != DataType::kInt64 && dtype != DataType::kInt32 && dtype != DataType::kBool) return Tensor();
-  Tensor tensor = Tensor::Make(dtype, value.type().shape->ToDims());
-  if (tensor.size() != static_cast<int64_t>(value.content()->size())) return Tensor();
-  for (int64_t i = 0; i < tensor.size(); ++i) {
-    const Dim& d = (*value.content())[i];
-    if (!d.known()) return Tensor();
-    if (dtype == DataType::kInt64) {
-      tensor.mutable_data<int64_t>()[i] = d.value();
-    } else if (dtype == DataType::kBool) {
-      tensor.mutable_data<bool>()[i] = d.value() != 0;
-    } else {
-      if (d.value() < INT32_MIN || d.value() > INT32_MAX) return Tensor();
-      tensor.mutable_data<int32_t>()[i] = static_cast<int32_t>(d.value());
-    }
-  }
-  return tensor;
+  return value.content().has_value() ? TensorFromContent(value.type(), *value.content()) : Tensor();
 }
 
 // Bytes of the outputs; SIZE_MAX when a shape is unknown.
