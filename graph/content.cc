@@ -7,8 +7,8 @@ Tensor TensorFromContent(const ValueType& type, const std::vector<Dim>& content)
   for (const Dim& d : content) {
     if (!d.known()) return Tensor();
   }
+  if (type.shape->ElementCount() != Dim(static_cast<int64_t>(content.size()))) return Tensor();
   Tensor tensor = Tensor::Make(type.dtype, type.shape->ToDims());
-  if (tensor.size() != static_cast<int64_t>(content.size())) return Tensor();
   for (int64_t i = 0; i < tensor.size(); ++i) {
     const int64_t v = content[i].value();
     switch (type.dtype) {
