@@ -11,7 +11,9 @@ int main(int argc, char** argv) {
   rondo::NamedTensors inputs;
   for (const rondo::PortInfo& input : model->inputs()) {
     std::vector<int64_t> dims = input.dims;
-    for (int64_t& dim : dims) dim = dim < 0 ? 1 : dim;  // symbolic dims: 1
+    for (size_t i = 0; i < dims.size(); ++i) {  // symbolic dims: one of everything, and an empty cache
+      if (dims[i] < 0) dims[i] = input.dim_names[i] == "past_sequence_length" ? 0 : 1;
+    }
     inputs.emplace_back(input.name, rondo::Tensor::Make(input.dtype, dims));
   }
 
