@@ -519,7 +519,10 @@ KernelOr MakeRecurrent(PrepareContext& ctx, RecurrentSpec s) {
                                                pack(s.directions * PackedRecurrence<C>(s),
                                                     [&](auto& spec, C* to) { PackRecurrence<C>(spec, r, to); })));
   }
-  int64_t width = s.gates * s.hidden, states = s.directions * s.batch * s.hidden, total = 0;
+  int64_t width = s.gates * s.hidden, total = 0;
+  // X may have no elements and yet many steps.
+  RONDO_RETURN_IF_ERROR(CheckedByteSize(kComputed, {s.directions, s.steps, s.batch, width}).status());
+  int64_t states = s.directions * s.batch * s.hidden;
   auto reserve = [&](int64_t elements) {
     int64_t at = total;
     total += (elements + 15) / 16 * 16;
