@@ -220,7 +220,8 @@ RONDO_SIMD void Quantize(const float* x, T* y, int64_t n, float scale, int32_t z
     I q = RoundToInt(v / s) + zero_point;
     q = q < low ? I{} + low : q;
     q = q > high ? I{} + high : q;
-    return __builtin_convertvector(q, V);
+    // By way of 16 bits: the compiler has no single step and would go element by element.
+    return __builtin_convertvector(__builtin_convertvector(q, I16), V);
   });
 }
 void VQuantizeUint8(const float* x, uint8_t* y, int64_t n, float scale, int32_t zero_point) {
@@ -231,12 +232,12 @@ void VQuantizeInt8(const float* x, int8_t* y, int64_t n, float scale, int32_t ze
 }
 void VDequantizeUint8(const uint8_t* x, float* y, int64_t n, float scale, int32_t zero_point) {
   Widen<U8>(x, y, n, [=](U8 v) RONDO_LAMBDA {
-    return __builtin_convertvector(__builtin_convertvector(v, I) - zero_point, F) * scale;
+    return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(v, I16), I) - zero_point, F) * scale;
   });
 }
 void VDequantizeInt8(const int8_t* x, float* y, int64_t n, float scale, int32_t zero_point) {
   Widen<I8>(x, y, n, [=](I8 v) RONDO_LAMBDA {
-    return __builtin_convertvector(__builtin_convertvector(v, I) - zero_point, F) * scale;
+    return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(v, I16), I) - zero_point, F) * scale;
   });
 }
 

@@ -1,5 +1,6 @@
 #include "gmock/gmock.h"
 #include "graph/graph.h"
+#include "graph/numeric.h"
 #include "gtest/gtest.h"
 #include "ops/infer.h"
 #include "tests/support/op_runner.h"

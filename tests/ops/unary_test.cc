@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "gmock/gmock.h"
+#include "graph/numeric.h"
 #include "gtest/gtest.h"
 #include "tests/support/op_runner.h"
 
