@@ -500,7 +500,7 @@ absl::Status RunDropout(RunContext& run, bool training, float ratio, uint64_t se
   const bool has_mask = run.has_output(1);
   const bool bool_mask = has_mask && run.output(1).dtype() == DataType::kBool;
   if (!training || ratio == 0) {
-    std::copy(x, x + n, y);
+    if (x != y) std::copy(x, x + n, y);
     if (has_mask && bool_mask) std::fill_n(run.out<uint8_t>(1), n, uint8_t{1});
     if (has_mask && !bool_mask) std::fill_n(run.out<T>(1), n, T(1.0f));
     return absl::OkStatus();

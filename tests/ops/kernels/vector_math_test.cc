@@ -92,7 +92,7 @@ TEST_P(VectorMathTest, SigmoidAndSwish) {
   ExpectClose(
       math().sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, Grid(-85, 30), 3);
   ExpectClose([&](const float* x, float* y, int64_t n) { math().swish(x, y, n, 1.702f); },
-              [](double x) { return x / (1 + std::exp(-1.702f * x)); }, Grid(-8, 30), 8);
+              [](double x) { return x / (1 + std::exp(-1.702f * x)); }, Grid(-8, 30), 10);
 }
 
 TEST_P(VectorMathTest, Gelu) {
