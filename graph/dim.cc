@@ -11,9 +11,10 @@
 #include "absl/strings/str_cat.h"
 
 // The representation: a number is kept inline; a polynomial is a shared immutable map. Everything that a polynomial
-// cannot say is an *opaque symbol*, recognised by its name: "floor(...)", "max(...)" or "min(...)" over text that Parse
-// reads back. Floor division by a number is made canonical first: floor((d*q + r)/d) = q + floor(r/d) with all
-// coefficients of r in [0, d), so that the many ways to write one convolution's extent compare equal.
+// cannot say is an *opaque symbol*, recognised by its name: "floor(...)", "max(...)", "min(...)" or "broadcast(...)"
+// over text that Parse reads back. Floor division by a number is made canonical first: floor((d*q + r)/d) = q +
+// floor(r/d) with all coefficients of r in [0, d), so that the many ways to write one convolution's extent compare
+// equal.
 //
 // dim_params come from files, so growth is bounded: too many terms, or too long a text, gives Unknown.
 
@@ -27,7 +28,8 @@ constexpr size_t kMaxParseText = 1000;
 constexpr int kMaxParseDepth = 100;
 
 bool IsOpaque(absl::string_view name) {
-  return absl::StartsWith(name, "floor(") || absl::StartsWith(name, "max(") || absl::StartsWith(name, "min(");
+  return absl::StartsWith(name, "floor(") || absl::StartsWith(name, "max(") || absl::StartsWith(name, "min(") ||
+         absl::StartsWith(name, "broadcast(");
 }
 
 // Extents are not negative; an opaque symbol is one of extents unless a minus occurs in it.
@@ -348,6 +350,10 @@ class ExpressionParser {
     }
     if (arguments.size() == 2) {
       const Ratio &a = arguments[0], &b = arguments[1];
+      if (function == "broadcast") {
+        *value = {Dim::Broadcast(Floor(a), Floor(b)), 1};
+        return !value->numerator.unknown();
+      }
       if (function == "floordiv" || function == "cleandiv") {
         *value = {Dim::FloorDiv(a.numerator * b.denominator, a.denominator * b.numerator), 1};
         return true;
@@ -603,6 +609,25 @@ Dim Dim::Min(const Dim& a, const Dim& b) {
   std::string x = OperandText(a, false), y = OperandText(b, false);
   if (y < x) std::swap(x, y);
   return OpaqueSymbol(absl::StrCat("min(", x, ", ", y, ")"));
+}
+
+Dim Dim::Broadcast(const Dim& a, const Dim& b) {
+  if (a == b) return a;
+  if (a.known() && a.value() == 1) return b;
+  if (b.known() && b.value() == 1) return a;
+  if (a.unknown_ || b.unknown_ || (a.known() && b.known())) return Unknown();
+  if (!CanQuote(a.ToPoly()) || !CanQuote(b.ToPoly())) return Unknown();
+  std::string x = OperandText(a, false), y = OperandText(b, false);
+  // Wherever n and min(n, m) broadcast at all they are equal, or the minimum is 1: the result is n.
+  const auto is_call_with = [](const std::string& call, absl::string_view function, const std::string& argument) {
+    return absl::StartsWith(call, absl::StrCat(function, "(", argument, ", ")) ||
+           (absl::StartsWith(call, absl::StrCat(function, "(")) &&
+            absl::EndsWith(call, absl::StrCat(", ", argument, ")")));
+  };
+  if (is_call_with(y, "min", x) || is_call_with(x, "broadcast", y)) return a;
+  if (is_call_with(x, "min", y) || is_call_with(y, "broadcast", x)) return b;
+  if (y < x) std::swap(x, y);
+  return OpaqueSymbol(absl::StrCat("broadcast(", x, ", ", y, ")"));
 }
 
 bool operator==(const Dim& a, const Dim& b) {

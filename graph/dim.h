@@ -52,6 +52,9 @@ class Dim {
   static Dim CeilDiv(const Dim& a, const Dim& b);
   static Dim Max(const Dim& a, const Dim& b);
   static Dim Min(const Dim& a, const Dim& b);
+  // The extent that a and b have together in an elementwise operator: the other one where one is 1. Unknown for two
+  // numbers that do not broadcast.
+  static Dim Broadcast(const Dim& a, const Dim& b);
   // Provably equal. False for Unknown.
   friend bool operator==(const Dim& a, const Dim& b);
   friend bool operator!=(const Dim& a, const Dim& b) { return !(a == b); }

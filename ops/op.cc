@@ -187,21 +187,13 @@ absl::StatusOr<Shape> BroadcastShapes(const Shape& a, const Shape& b) {
     const Dim& x = longer[offset + i];
     const Dim& y = shorter[i];
     Dim& result = out[offset + i];
-    if (x == y) continue;
-    if (x.known() && x.value() == 1) {
-      result = y;
-    } else if (y.known() && y.value() == 1) {
-      result = x;
-    } else if (x.known() && y.known()) {
+    if (x.known() && y.known() && x != y && x.value() != 1 && y.value() != 1) {
       return InvalidArgument("shapes ", a.ToString(), " and ", b.ToString(), " do not broadcast: ", x.value(),
                              " against ", y.value());
-    } else if (x.known()) {
-      result = x;
-    } else if (y.known()) {
-      result = y;
-    } else {
-      result = Dim::Unknown();
     }
+    // A number other than 1 is the result, whatever the other turns out to be.
+    const Dim number = x.known() && x.value() != 1 ? x : y.known() && y.value() != 1 ? y : Dim::Unknown();
+    result = number.known() ? number : Dim::Broadcast(x, y);
   }
   return out;
 }

@@ -58,12 +58,12 @@ class AttributeReader {
   const Node& node_;
 };
 
-// What Infer sees. Dims may be numbers, symbols or unknown; the same rule serves at load and at each shape binding.
-class InferContext {
+// What Infer and Prepare both see of a node. Inputs count without the captures of its subgraphs.
+class NodeContext {
  public:
-  virtual ~InferContext() = default;
+  explicit NodeContext(const Node& node) : attributes(node), node_(node) {}
+  virtual ~NodeContext() = default;
 
-  explicit InferContext(const Node& node) : attributes(node), node_(node) {}
   const Node& node() const { return node_; }
   int version() const { return node_.op().version; }
   AttributeReader attributes;
@@ -72,6 +72,15 @@ class InferContext {
   int num_outputs() const { return static_cast<int>(node_.outputs().size()); }
   bool has_input(int i) const { return i < num_inputs() && node_.inputs()[i] != nullptr; }
   bool has_output(int i) const { return i < num_outputs() && node_.outputs()[i] != nullptr; }
+
+ private:
+  const Node& node_;
+};
+
+// What Infer sees. Dims may be numbers, symbols or unknown; the same rule serves at load and at each shape binding.
+class InferContext : public NodeContext {
+ public:
+  using NodeContext::NodeContext;
 
   // REQUIRES for all of these: has_input(i).
   virtual const ValueType& input_type(int i) const = 0;  // i may go on into the captures
@@ -98,9 +107,6 @@ class InferContext {
   absl::Status ExpectRank(int i, int min_rank, int max_rank) const;  // passes when the rank is unknown
   absl::Status ExpectSameDtype(int i, int j) const;
   absl::Status ExpectDtype(int i, absl::Span<const DataType> allowed) const;
-
- private:
-  const Node& node_;
 };
 
 // [-rank, rank) -> [0, rank); InvalidArgument otherwise.
@@ -128,19 +134,10 @@ class SubgraphRunner {
                            KernelState* state) const = 0;
 };
 
-class PrepareContext {
+class PrepareContext : public NodeContext {
  public:
-  virtual ~PrepareContext() = default;
+  using NodeContext::NodeContext;
 
-  explicit PrepareContext(const Node& node) : attributes(node), node_(node) {}
-  const Node& node() const { return node_; }
-  int version() const { return node_.op().version; }
-  AttributeReader attributes;
-
-  int num_inputs() const { return node_.num_formal_inputs(); }
-  int num_outputs() const { return static_cast<int>(node_.outputs().size()); }
-  bool has_input(int i) const { return i < num_inputs() && node_.inputs()[i] != nullptr; }
-  bool has_output(int i) const { return i < num_outputs() && node_.outputs()[i] != nullptr; }
   virtual const ValueType& input_type(int i) const = 0;
   virtual const ValueType& output_type(int i) const = 0;  // REQUIRES: has_output(i)
   DataType input_dtype(int i) const { return input_type(i).dtype; }
@@ -162,9 +159,6 @@ class PrepareContext {
   // Bytes of 64-byte aligned memory that Run finds at RunContext::scratch(); part of the arena plan.
   virtual void RequestScratch(size_t bytes) = 0;
   virtual absl::StatusOr<std::unique_ptr<SubgraphRunner>> PrepareSubgraph(absl::string_view attribute) = 0;
-
- private:
-  const Node& node_;
 };
 
 // What Run sees: pointers that were resolved when the session was created.

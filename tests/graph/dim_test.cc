@@ -202,5 +202,18 @@ TEST(ValueTypeTest, Prints) {
   EXPECT_EQ(ValueType::Tensor(DataType::kInt64, std::nullopt).ToString(), "int64[...]");
 }
 
+TEST(DimTest, BroadcastKeepsAnIdentity) {
+  const Dim n = Dim::Symbol("n"), m = Dim::Symbol("m");
+  EXPECT_EQ(Dim::Broadcast(n, Dim(1)), n);
+  EXPECT_EQ(Dim::Broadcast(n, m), Dim::Broadcast(m, n));
+  EXPECT_EQ(Dim::Broadcast(Dim::Broadcast(n, m), m), Dim::Broadcast(n, m));
+  EXPECT_EQ(Dim::Broadcast(n, Dim::Min(n, Dim(512))), n);
+  EXPECT_TRUE(Dim::Broadcast(Dim(2), Dim(3)).unknown());
+  int64_t value = 0;
+  EXPECT_TRUE(Dim::Broadcast(n, m).Evaluate({{"n", 1}, {"m", 7}}, &value));
+  EXPECT_EQ(value, 7);
+  EXPECT_FALSE(Dim::Broadcast(n, m).Evaluate({{"n", 2}, {"m", 7}}, &value));
+}
+
 }  // namespace
 }  // namespace rondo
