@@ -89,10 +89,19 @@ absl::Status CheckArity(absl::string_view what, int count, const Arity& arity) {
 
 std::string Prefix(const Node& node) { return absl::StrCat(node.Describe(), ": "); }
 
+// Any other operator would take the captures of its subgraph for inputs.
+bool TakesSubgraphs(const Node& node) {
+  return node.Is("If") || node.Is("Loop") || node.Is("Scan") || node.Is("SequenceMap");
+}
+
 absl::StatusOr<const OpDef*> FindChecked(const Node& node) {
   const OpDef* def = OpRegistry::Get().Find(node.op());
   if (def == nullptr) {
     return Unimplemented("operator ", node.op().ToString(), " (opset ", node.op().version, ") is not supported");
+  }
+  if (!node.subgraphs().empty() && !TakesSubgraphs(node)) {
+    return InvalidArgument("attribute \"", node.subgraphs().begin()->first,
+                           "\": unexpected GRAPH, the operator takes none");
   }
   int given = 0;  // trailing absent inputs do not count
   for (int i = 0; i < node.num_formal_inputs(); ++i) {
