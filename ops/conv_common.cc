@@ -141,7 +141,7 @@ absl::StatusOr<Shape> ConvShape(const AttributeReader& attributes, const Shape& 
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareConv(PrepareContext& ctx, const ConvRequest& request) {
-  if (!ctx.plain() && !request.g.empty() && request.g.spatial_rank() <= 3) {
+  if (!ctx.plain() && !request.g.empty() && request.g.spatial_rank() <= 3 && request.g.window.IsModest()) {
     auto kernel = PrepareOneDnn(ctx, request);
     if (kernel.ok() || !absl::IsUnimplemented(kernel.status())) return kernel;
   }

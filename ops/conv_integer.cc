@@ -90,7 +90,7 @@ void SumWeights(const W* w, int64_t channels, int64_t each, int32_t shift, int32
 
 absl::StatusOr<Sums> AddFast(PrepareContext& ctx, PipelineBuilder& pipeline, const IntegerConv& conv) {
   const ConvGeometry& g = conv.g;
-  if (ctx.plain() || g.empty() || g.spatial_rank() > 3 || !onednn::HasExactInt8() ||
+  if (ctx.plain() || g.empty() || g.spatial_rank() > 3 || !onednn::HasExactInt8() || !g.window.IsModest() ||
       conv.w.from != Arg::From::kConstant) {
     return Unimplemented("not asked for");
   }

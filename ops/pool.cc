@@ -46,7 +46,7 @@ Window PlaneWindow(absl::Span<const int64_t> spatial) {
 // oneDNN's pooling, for float32 and bfloat16; Unimplemented where its meaning differs.
 KernelOr PrepareOneDnn(PrepareContext& ctx, const PoolGeometry& g, onednn::PoolKind kind) {
   const DataType dtype = ctx.output_dtype(0);
-  if (ctx.plain() || g.spatial_rank() > 3) return Unimplemented("not asked for");
+  if (ctx.plain() || g.spatial_rank() > 3 || !g.window.IsModest()) return Unimplemented("not asked for");
   const bool native = dtype == DataType::kFloat || (dtype == DataType::kBFloat16 && onednn::HasBFloat16());
   if (!native && dtype != DataType::kFloat16) return Unimplemented("element type");
   const DataType compute = native ? dtype : DataType::kFloat;

@@ -30,34 +30,42 @@ absl::StatusOr<Shape> PoolShape(const Window& window, const Shape& x, bool chann
 
 // Walks a window: calls visit(x_offset, spatial_index) for each element inside x, in row-major order. `spatial_index`
 // is row-major over the spatial dims, or column-major when `column_major`. Returns the number of window positions that
-// lie inside x and its pads (the divisor of count_include_pad).
+// lie inside x and its pads (the divisor of count_include_pad). Taps outside x cost nothing: pads may be huge.
 template <typename Visit>
 int64_t VisitWindow(const PoolGeometry& g, const int64_t* output, bool column_major, const Visit& visit) {
   const int rank = g.spatial_rank();
-  int64_t tap[8] = {0};
-  int64_t padded = 0;
+  int64_t start[8], first[8], end[8], tap[8];
+  int64_t padded = 1;
+  bool any = true;
+  for (int i = 0; i < rank; ++i) {
+    const int64_t dilation = g.window.dilations[i], size = g.x[i + 2];
+    start[i] = output[i] * g.window.strides[i] - g.window.pads_begin[i];
+    auto taps_below = [&](int64_t limit) {  // taps t with start + t * dilation < limit
+      return std::min(g.window.kernel[i], std::max<int64_t>(0, CeilDiv(limit - start[i], dilation)));
+    };
+    first[i] = taps_below(0);
+    end[i] = taps_below(size);
+    padded *= taps_below(size + g.window.pads_end[i]);
+    any = any && first[i] < end[i];
+    tap[i] = first[i];
+  }
+  if (!any) return padded;
   while (true) {
     int64_t offset = 0, index = 0;
-    bool inside = true, inside_pads = true;
     for (int i = 0; i < rank; ++i) {
-      const int64_t at = output[i] * g.window.strides[i] - g.window.pads_begin[i] + tap[i] * g.window.dilations[i];
-      inside = inside && at >= 0 && at < g.x[i + 2];
-      inside_pads = inside_pads && at < g.x[i + 2] + g.window.pads_end[i];
+      const int64_t at = start[i] + tap[i] * g.window.dilations[i];
       offset += at * g.x_strides[i + 2];
       if (!column_major) index = index * g.x[i + 2] + at;
     }
-    if (inside) {
-      if (column_major) {
-        for (int i = rank - 1; i >= 0; --i) {
-          const int64_t at = output[i] * g.window.strides[i] - g.window.pads_begin[i] + tap[i] * g.window.dilations[i];
-          index = index * g.x[i + 2] + at;
-        }
-      }
-      visit(offset, index);
+    if (column_major) {
+      for (int i = rank - 1; i >= 0; --i) index = index * g.x[i + 2] + start[i] + tap[i] * g.window.dilations[i];
     }
-    padded += inside_pads;
+    visit(offset, index);
     int i = rank - 1;
-    while (i >= 0 && ++tap[i] == g.window.kernel[i]) tap[i--] = 0;
+    while (i >= 0 && ++tap[i] == end[i]) {
+      tap[i] = first[i];
+      --i;
+    }
     if (i < 0) return padded;
   }
 }
@@ -68,10 +76,10 @@ template <typename Body>
 void ForEachOutput(const PoolGeometry& g, const Body& body) {
   const int rank = g.spatial_rank();
   const int64_t channels = g.y[1];
-  int64_t per_plane = 1, taps = 1;
+  int64_t per_plane = 1, taps = 1;  // at most the plane's elements are read per output
   for (int i = 0; i < rank; ++i) {
     per_plane *= g.y[i + 2];
-    taps *= g.window.kernel[i];
+    taps *= std::max<int64_t>(1, std::min(g.window.kernel[i], g.x[i + 2]));
   }
   const int64_t total = g.y[0] * channels * per_plane;
   ParallelFor(total, std::max<int64_t>(1, 8000 / taps), [&](int64_t begin, int64_t end) {

@@ -86,6 +86,16 @@ absl::StatusOr<Dim> Window::Output(int i, const Dim& input) const {
                   Dim::CeilDiv(input + Dim(pads_begin[i]), Dim(strides[i])));
 }
 
+bool Window::IsModest() const {
+  constexpr int64_t kModest = 1 << 16;
+  for (const Dims* values : {&strides, &dilations, &pads_begin, &pads_end}) {
+    for (int64_t v : *values) {
+      if (v > kModest) return false;
+    }
+  }
+  return true;
+}
+
 void Window::Resolve(absl::Span<const int64_t> spatial) {
   if (auto_pad == AutoPad::kSameUpper || auto_pad == AutoPad::kSameLower) {
     for (int i = 0; i < rank(); ++i) {

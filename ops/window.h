@@ -22,6 +22,8 @@ struct Window {
   int64_t Extent(int i) const { return (kernel[i] - 1) * dilations[i] + 1; }  // of the dilated kernel
   // Output size along spatial axis i; Unknown in, Unknown out. An error when the kernel exceeds the padded input.
   absl::StatusOr<Dim> Output(int i, const Dim& input) const;
+  // Whether all parameters are of a size that 32-bit kernels (oneDNN's) were made for.
+  bool IsModest() const;
   // Fixes the pads that SAME_UPPER and SAME_LOWER leave to the input's size; clears auto_pad.
   void Resolve(absl::Span<const int64_t> spatial);
 };

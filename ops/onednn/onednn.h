@@ -113,7 +113,7 @@ struct Arg {
   static Arg Input(int i) { return {From::kInput, i, 0, {}}; }
   static Arg Output(int i) { return {From::kOutput, i, 0, {}}; }
   static Arg Constant(Tensor t) { return {From::kConstant, 0, 0, std::move(t)}; }
-  // Input i, or the constant that it is: then it can be packed.
+  // Input i, or the constant of the graph that it is: then it can be packed.
   static Arg InputOrConstant(const PrepareContext& ctx, int i);
 };
 

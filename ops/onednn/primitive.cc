@@ -343,8 +343,9 @@ bool HasBFloat16() {
 }
 
 Arg Arg::InputOrConstant(const PrepareContext& ctx, int i) {
-  Tensor constant = ctx.constant(i);
-  return constant.defined() ? Constant(std::move(constant)) : Input(i);
+  // Only what is constant in the graph: what a shape binding computes once would pile up in the WeightCache.
+  const Value* value = ctx.node().input(i);
+  return value != nullptr && value->is_constant() ? Constant(value->constant()) : Input(i);
 }
 
 Arg PipelineBuilder::Scratch(size_t bytes) {
