@@ -17,6 +17,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "Run a model on inputs from files or on random ones", DeclareRun},
     {"check", "Run the recorded data sets of model folders and compare", DeclareCheck},
+    {"conformance", "Run the tests of ONNX and tell where rondo stands", DeclareConformance},
     {"inspect", "Show what a model holds and what rondo makes of it", DeclareInspect},
     {"ops", "List the operators and versions that are supported", DeclareOps},
 };

@@ -10,13 +10,14 @@
 #include "absl/strings/str_join.h"
 #include "ops/registry.h"
 #include "tools/command.h"
+#include "tools/operator_table.h"
 #include "tools/text.h"
 
 namespace rondo {
 namespace {
 
 struct OpsOptions {
-  bool json = false;
+  bool json = false, coverage = false, markdown = false;
   std::string filter;
 };
 
@@ -42,6 +43,10 @@ std::map<std::pair<std::string, std::string>, OperatorRow> CollectOperators(cons
 }
 
 int OpsMain(const OpsOptions& options) {
+  if (options.coverage) {
+    Print(options.markdown ? CoverageMarkdown() : CoverageText(options.filter));
+    return kOk;
+  }
   const auto rows = CollectOperators(options.filter);
   if (options.json) {
     nlohmann::json list = nlohmann::json::array();
@@ -72,6 +77,9 @@ std::function<int()> DeclareOps(CLI::App& app) {
   auto options = std::make_shared<OpsOptions>();
   app.add_option("FILTER", options->filter, "Only operators whose name contains this text")->type_name("");
   app.add_flag("--json", options->json, "Print JSON");
+  CLI::Option* coverage = app.add_flag("--coverage", options->coverage,
+                                       "Compare with all operators and versions that the specification defines");
+  app.add_flag("--markdown", options->markdown, "With --coverage: the text of docs/operators.md")->needs(coverage);
   return [options] { return OpsMain(*options); };
 }
 
