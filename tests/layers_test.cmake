@@ -23,7 +23,7 @@ set(home_google/protobuf/ "importer/")
 set(home_onnx/ "importer/")
 set(home_CLI/ "tools/")
 set(home_nlohmann/ "tools/")
-set(home_re2/ "ops/;text/")
+set(home_re2/ "ops/;text/;tools/")
 set(home_unicode/ "ops/;text/")
 set(home_gtest/ "tests/")
 
