@@ -60,6 +60,10 @@ Tolerance ToleranceOf(const std::string& test) {
   return tolerance;
 }
 
+// ONNX 1.12 recorded the input `like` of these as one element, and the models declare [3, 4]. Its values and shape mean
+// nothing to CastLike.
+constexpr char kSingleElementInputs[] = "test_castlike_(FLOAT_to_BFLOAT16|BFLOAT16_to_FLOAT)(_expanded)?";
+
 struct ConformanceOptions {
   std::vector<std::string> data, expect;
   std::string filter, op, json, junit, html;
@@ -148,6 +152,7 @@ std::string RunTest(const Test& test, const ConformanceOptions& options) {
   DataSetOptions data_sets;
   data_sets.model = options.model;
   data_sets.tolerance = ToleranceOf(test.name);
+  data_sets.repeat_single_elements = RE2::FullMatch(test.name, kSingleElementInputs);
   const DataSetOutcome outcome = RunDataSets(test.folder, data_sets);
   const bool passed = outcome.kind == DataSetOutcome::Kind::kPassed;
   const TestStatus status = passed                                               ? TestStatus::kPassed

@@ -43,7 +43,7 @@ std::string ConformanceJUnit(const std::vector<ConformanceResult>& results);
 // One page that needs nothing else: tables that sort by a click on a header, a filter for names, boxes for statuses.
 std::string ConformanceHtml(const std::vector<ConformanceResult>& results);
 
-// Names that must pass: one per line, # begins a comment.
+// Names that must pass: one per line, # begins a comment. "?name" may pass or fail: its result is left to chance.
 absl::StatusOr<std::vector<std::string>> ParseExpectList(absl::string_view text);
 // What contradicts the list, a line each: a listed test that did not pass, one that passed and is not listed, and, when
 // `whole` (nothing was filtered out), a listed one that was not there.

@@ -1,6 +1,7 @@
 #include "tools/data_sets.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "absl/strings/match.h"
@@ -42,6 +43,18 @@ DataSetOutcome FromRun(const absl::Status& status) {
 DataSetOutcome FromLoad(const absl::Status& status) {
   if (absl::IsUnimplemented(status) || absl::IsInternal(status)) return FromRun(status);
   return BadInput(std::string(status.message()));
+}
+
+// A tensor of one element in the dims that the port declares, where these are other numbers; else the tensor itself.
+absl::StatusOr<Tensor> RepeatSingle(const Tensor& value, const PortInfo& port) {
+  const bool symbolic = std::any_of(port.dims.begin(), port.dims.end(), [](int64_t d) { return d < 0; });
+  const size_t bytes = ByteSize(value.dtype(), 1);
+  const bool packed = ByteSize(value.dtype(), 2) != 2 * bytes;
+  if (value.size() != 1 || value.dtype() == DataType::kString || packed || !port.has_rank || symbolic) return value;
+  RONDO_ASSIGN_OR_RETURN(Tensor repeated, Tensor::Create(value.dtype(), port.dims));
+  char* to = static_cast<char*>(repeated.mutable_raw());
+  for (int64_t i = 0; i < repeated.size(); ++i) std::memcpy(to + static_cast<size_t>(i) * bytes, value.raw(), bytes);
+  return repeated;
 }
 
 // One model and its data sets.
@@ -143,6 +156,10 @@ class DataSetRun {
           value->value.tensor().dtype() == DataType::kUInt16) {
         const Tensor bits = value->value.tensor();
         value->value = RuntimeValue(Tensor::Borrow(DataType::kBFloat16, bits.dims(), bits.raw(), bits.owner()));
+      }
+      if (options_.repeat_single_elements && value->value.is_tensor()) {
+        RONDO_ASSIGN_OR_RETURN(Tensor repeated, RepeatSingle(value->value.tensor(), ports[port]));
+        value->value = RuntimeValue(std::move(repeated));
       }
       values.emplace_back(ports[port].name, std::move(value->value));
     }

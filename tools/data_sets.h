@@ -23,6 +23,8 @@ struct DataSetOptions {
   ModelOptions model;
   Tolerance tolerance;               // where the folder has no check.json
   std::optional<double> rtol, atol;  // win over check.json
+  // An input recorded as one element where the model declares more is repeated, not refused.
+  bool repeat_single_elements = false;
 };
 
 struct DataSetOutcome {
