@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "tests/support/paths.h"
 #include "tests/support/run_program.h"
@@ -109,7 +110,9 @@ TEST(OperatorTableTest, IsSortedAndComplete) {
   for (const KnownOperator& known : table) {
     ++count[std::string(known.domain)];
     EXPECT_TRUE(std::is_sorted(known.since.begin(), known.since.end())) << known.type;
-    if (known.domain.empty()) EXPECT_LE(known.since.back(), kNewestOpset) << known.type;
+    if (known.domain.empty()) {
+      EXPECT_LE(known.since.back(), kNewestOpset) << known.type;
+    }
   }
   EXPECT_EQ(count[""], 203);
   EXPECT_EQ(count["ai.onnx.ml"], 19);
@@ -144,7 +147,7 @@ class ConformanceTest : public testing::Test {
  protected:
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
   // A test whose model is y = <type>(x), with x = 1 and y = `want`.
-  void Test(const std::string& name, const std::string& type, float want) {
+  void AddTest(const std::string& name, const std::string& type, float want) {
     WriteTestFile(
         Path(name + "/model.onnx"),
         TinyModel().Input("x", kFloatType, {"1"}).Node(type, {"x"}, {"y"}).Output("y", kFloatType, {"1"}).Bytes());
@@ -159,9 +162,9 @@ class ConformanceTest : public testing::Test {
 };
 
 TEST_F(ConformanceTest, TellsStatusesAndWritesReports) {
-  Test("data/one/test_neg", "Neg", -1);
-  Test("data/one/test_off", "Neg", 2);
-  Test("data/two/test_new", "NoSuchOperator", 2);
+  AddTest("data/one/test_neg", "Neg", -1);
+  AddTest("data/one/test_off", "Neg", 2);
+  AddTest("data/two/test_new", "NoSuchOperator", 2);
   std::filesystem::create_directories(Path("data/three/test_without_model"));
   const ProgramResult result = RunRondo({"conformance", "--data", Path("data"), "--json", Path("r.json"), "--junit",
                                          Path("r.xml"), "--html", Path("r.html"), "--jobs", "2"});
@@ -179,16 +182,16 @@ TEST_F(ConformanceTest, TellsStatusesAndWritesReports) {
 }
 
 TEST_F(ConformanceTest, FiltersByNameAndOperator) {
-  Test("set/test_neg", "Neg", -1);
-  Test("set/test_abs", "Abs", 1);
+  AddTest("set/test_neg", "Neg", -1);
+  AddTest("set/test_abs", "Abs", 1);
   const std::vector<std::string> run = {"conformance", "--data", Path("set")};
   auto with = [&run](std::vector<std::string> more) {
     more.insert(more.begin(), run.begin(), run.end());
     return RunRondo(more);
   };
-  EXPECT_TRUE(Contains(with({}).out, "set       2       2"));
-  EXPECT_TRUE(Contains(with({"--filter", "n.g$"}).out, "set       1       1"));
-  EXPECT_TRUE(Contains(with({"--operator", "Abs"}).out, "set       1       1"));
+  EXPECT_TRUE(Contains(with({}).out, "set      2       2"));
+  EXPECT_TRUE(Contains(with({"--filter", "n.g$"}).out, "set      1       1"));
+  EXPECT_TRUE(Contains(with({"--operator", "Abs"}).out, "set      1       1"));
   EXPECT_EQ(with({"--operator", "Conv"}).exit_code, 2);
   EXPECT_EQ(with({"--filter", "("}).exit_code, 2);
   EXPECT_EQ(with({"--data", Path("nowhere")}).exit_code, 2);
@@ -196,8 +199,8 @@ TEST_F(ConformanceTest, FiltersByNameAndOperator) {
 }
 
 TEST_F(ConformanceTest, TheListDecides) {
-  Test("set/test_neg", "Neg", -1);
-  Test("set/test_off", "Neg", 2);
+  AddTest("set/test_neg", "Neg", -1);
+  AddTest("set/test_off", "Neg", 2);
   auto run = [this](const std::string& list) {
     WriteTestFile(Path("list.txt"), list);
     return RunRondo({"conformance", "--data", Path("set"), "--expect", Path("list.txt")});
@@ -211,7 +214,7 @@ TEST_F(ConformanceTest, TheListDecides) {
 }
 
 TEST_F(ConformanceTest, ABadFileIsAFailedTest) {
-  Test("set/test_neg", "Neg", -1);
+  AddTest("set/test_neg", "Neg", -1);
   WriteTestFile(Path("set/test_junk/model.onnx"), "junk");
   const ProgramResult result = RunRondo({"conformance", "--data", Path("set")});
   EXPECT_EQ(result.exit_code, 1);
