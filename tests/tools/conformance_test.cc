@@ -132,6 +132,8 @@ TEST(OperatorTableTest, HoldsEveryOperatorThatRondoHas) {
   const ProgramResult result = RunRondo({"ops", "--json"});
   for (const auto& op : nlohmann::json::parse(result.out)) {
     const std::string domain = op["domain"], type = op["type"];
+    // ONNX Runtime's own operator, which exporters write in the domain of ONNX; no version of ONNX has it.
+    if (type == "SimplifiedLayerNormalization") continue;
     EXPECT_NE(FindKnownOperator(domain, type), nullptr) << domain << "::" << type;
   }
 }
