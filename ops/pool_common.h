@@ -45,7 +45,8 @@ int64_t VisitWindow(const PoolGeometry& g, const int64_t* output, bool column_ma
     };
     first[i] = taps_below(0);
     end[i] = taps_below(size);
-    padded *= taps_below(size + g.window.pads_end[i]);
+    // A divisor: beyond 2^31 it only has to stay large.
+    padded = std::min<int64_t>(padded * taps_below(size + g.window.pads_end[i]), int64_t{1} << 31);
     any = any && first[i] < end[i];
     tap[i] = first[i];
   }

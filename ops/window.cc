@@ -135,7 +135,7 @@ Dims ChannelsFirstStrides(const Dims& dims, bool channels_last) {
   }
   for (int i = static_cast<int>(dims.size()) - 1; i >= (channels_last ? 2 : 1); --i) {
     strides[i] = stride;
-    stride *= dims[i];
+    stride = WrappingProduct(stride, dims[i]);
   }
   strides[0] = stride;
   return strides;

@@ -44,6 +44,10 @@ Dims ChannelsFirstStrides(const Dims& channels_first_dims, bool channels_last);
 // Attribute "layout": "NCHW" (default) or "NHWC".
 absl::StatusOr<bool> ReadChannelsLast(const AttributeReader& attributes);
 
+// Strides of a tensor without elements may overflow; nobody follows them.
+inline int64_t WrappingProduct(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 inline int64_t FloorDiv(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 inline int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
 

@@ -214,10 +214,10 @@ absl::StatusOr<dnnl::memory::data_type> ToDnnl(DataType dtype) {
 
 Dims DenseStrides(absl::Span<const int64_t> dims) {
   Dims strides(dims.size());
-  int64_t stride = 1;
+  uint64_t stride = 1;  // wraps for a tensor without elements, whose strides nobody follows
   for (int i = static_cast<int>(dims.size()) - 1; i >= 0; --i) {
-    strides[i] = stride;
-    stride *= dims[i];
+    strides[i] = static_cast<int64_t>(stride);
+    stride *= static_cast<uint64_t>(dims[i]);
   }
   return strides;
 }
