@@ -63,7 +63,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> RegionExecutable::Bind(absl::Span<co
 
 absl::StatusOr<std::shared_ptr<const Plan>> RegionExecutable::BindKey(const std::vector<int64_t>& key,
                                                                       absl::Span<const Fact> facts) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   for (auto it = plans_.begin(); it != plans_.end(); ++it) {
     if (it->key != key) continue;
     plans_.splice(plans_.begin(), plans_, it);
@@ -104,7 +104,7 @@ absl::Status RegionExecutable::Run(absl::Span<const RuntimeValue* const> inputs,
 }
 
 std::vector<std::shared_ptr<const Plan>> RegionExecutable::plans() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const Plan>> plans;
   for (const Bound& bound : plans_) plans.push_back(bound.plan);
   return plans;

@@ -6,11 +6,10 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "executor/plan.h"
 
 namespace rondo {
@@ -63,8 +62,8 @@ class RegionExecutable {
   const std::vector<Tensor> constants_;
   const std::vector<bool> by_content_;
   const ProgramResources& resources_;
-  mutable absl::Mutex mutex_;
-  std::list<Bound> plans_ ABSL_GUARDED_BY(mutex_);  // most recent first
+  mutable std::mutex mutex_;
+  std::list<Bound> plans_;  // guarded by mutex_; most recent first
 };
 
 absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(const Graph& graph,

@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <latch>
 #include <limits>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/notification.h"
 
 namespace rondo {
 namespace {
@@ -72,7 +72,7 @@ std::string PrimitiveKey::DifferenceFrom(const PrimitiveKey& other) const {
 struct PrimitiveCache::Entry {
   explicit Entry(const PrimitiveKey& k) : key(k) {}
   const PrimitiveKey key;
-  absl::Notification ready;
+  std::latch ready{1};
   absl::Status status;
   std::shared_ptr<const CachedPrimitive> value;
   double creation_seconds = 0;
@@ -89,7 +89,7 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
   std::string reason;
   const bool log = LogsCreations();
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     NodeStats& node_stats = nodes_[node];
     if (node_stats.node.empty()) node_stats.node = std::string(node);
     auto found = entries_.find(id);
@@ -133,7 +133,7 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
     last_key_of_node_.insert_or_assign(std::string(node), key);
   }
   if (!mine) {
-    entry->ready.WaitForNotification();
+    entry->ready.wait();
     if (!entry->status.ok()) return entry->status;
     return entry->value;
   }
@@ -147,9 +147,9 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
   } else {
     entry->status = made.status();
   }
-  entry->ready.Notify();
+  entry->ready.count_down();
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (!made.ok()) {
       lru_.erase(entry->lru_position);
       entries_.erase(id);
@@ -162,7 +162,7 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
       for (auto it = lru_.end(); static_cast<int64_t>(entries_.size()) > max_entries_ && it != lru_.begin();) {
         --it;
         auto victim = entries_.find(*it);
-        if (victim->second == entry || !victim->second->ready.HasBeenNotified()) continue;
+        if (victim->second == entry || !victim->second->ready.try_wait()) continue;
         if (victim->second->value != nullptr) stats_.bytes -= static_cast<int64_t>(victim->second->value->bytes());
         ++stats_.evictions;
         entries_.erase(victim);
@@ -179,7 +179,7 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
 }
 
 CacheStats PrimitiveCache::stats() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   CacheStats result = stats_;
   result.entries = static_cast<int64_t>(entries_.size());
   return result;
@@ -188,9 +188,9 @@ CacheStats PrimitiveCache::stats() const {
 std::vector<KeyStats> PrimitiveCache::key_stats() const {
   std::vector<KeyStats> result;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     for (const auto& [id, entry] : entries_) {
-      if (!entry->ready.HasBeenNotified() || entry->value == nullptr) continue;
+      if (!entry->ready.try_wait() || entry->value == nullptr) continue;
       result.push_back({id, entry->value->Implementation(), entry->hits, entry->creation_seconds});
     }
   }
@@ -203,7 +203,7 @@ std::vector<KeyStats> PrimitiveCache::key_stats() const {
 std::vector<NodeStats> PrimitiveCache::node_stats() const {
   std::vector<NodeStats> result;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     for (const auto& [name, stats] : nodes_) result.push_back(stats);
   }
   std::sort(result.begin(), result.end(), [](const NodeStats& a, const NodeStats& b) {
@@ -216,7 +216,7 @@ absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string
                                               const std::function<absl::StatusOr<Tensor>()>& pack) {
   // Views of one storage under other dims or types share its address.
   std::string form = absl::StrCat(DataTypeName(weight.dtype()), DimsToString(weight.dims()), " ", layout);
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   auto key = std::make_pair(weight.raw(), std::move(form));
   auto found = packed_.find(key);
   if (found != packed_.end()) return found->second.packed;
@@ -227,7 +227,7 @@ absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string
 }
 
 size_t WeightCache::bytes() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   size_t total = 0;
   for (const auto& [key, entry] : packed_) total += entry.packed.bytes();
   return total;

@@ -1,5 +1,5 @@
-// PrimitiveCache: everything that is costly to make and depends only on a key, made once per key. oneDNN primitives with
-// their descriptors, and rondo's own prepared kernels alike. Packed weights live in WeightCache.
+// PrimitiveCache: everything that is costly to make and depends only on a key, made once per key. oneDNN primitives
+// with their descriptors, and rondo's own prepared kernels alike. Packed weights live in WeightCache.
 //
 // A key is an operation and a list of named fields, so that a miss can say which field was new. It never holds a
 // position or anything else that grows while a model decodes. Thread-safe: when many threads ask for one key, one
@@ -11,15 +11,14 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "rondo/tensor.h"
 
@@ -55,7 +54,7 @@ struct CacheStats {
   int64_t entries = 0;
   int64_t hits = 0;
   int64_t misses = 0;
-  int64_t creations = 0;   // misses that succeeded
+  int64_t creations = 0;  // misses that succeeded
   int64_t evictions = 0;
   double creation_seconds = 0;
   int64_t bytes = 0;
@@ -100,13 +99,13 @@ class PrimitiveCache {
  private:
   struct Entry;
   const int64_t max_entries_;
-  mutable absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, std::shared_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);
-  std::list<std::string> lru_ ABSL_GUARDED_BY(mutex_);  // most recent first
-  absl::flat_hash_map<std::string, NodeStats> nodes_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;
+  absl::flat_hash_map<std::string, std::shared_ptr<Entry>> entries_;  // guarded by mutex_
+  std::list<std::string> lru_;                                        // guarded by mutex_; most recent first
+  absl::flat_hash_map<std::string, NodeStats> nodes_;                 // guarded by mutex_
   // The last key that each node asked for, to explain its next miss.
-  absl::flat_hash_map<std::string, PrimitiveKey> last_key_of_node_ ABSL_GUARDED_BY(mutex_);
-  CacheStats stats_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, PrimitiveKey> last_key_of_node_;  // guarded by mutex_
+  CacheStats stats_;                                                 // guarded by mutex_
 };
 
 // Packed forms of constant tensors, one per (tensor, layout), shared by all plans of a model: prefill and decode must
@@ -119,12 +118,12 @@ class WeightCache {
   size_t bytes() const;
 
  private:
-  mutable absl::Mutex mutex_;
+  mutable std::mutex mutex_;
   struct Packed {
     Tensor source;
     Tensor packed;
   };
-  absl::flat_hash_map<std::pair<const void*, std::string>, Packed> packed_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::pair<const void*, std::string>, Packed> packed_;  // guarded by mutex_
 };
 
 }  // namespace rondo
