@@ -28,6 +28,12 @@ ValueType ValueType::Optional(ValueType element) {
   return type;
 }
 
+ValueType ValueType::State() {
+  ValueType type;
+  type.kind = Kind::kState;
+  return type;
+}
+
 std::string ValueType::ToString() const {
   const std::string inner = element ? element->ToString() : "?";
   switch (kind) {
@@ -41,6 +47,8 @@ std::string ValueType::ToString() const {
       return absl::StrCat("optional(", inner, ")");
     case Kind::kMap:
       return absl::StrCat("map(", DataTypeName(dtype), ", ", inner, ")");
+    case Kind::kState:
+      return "state";
   }
   return "unknown";
 }

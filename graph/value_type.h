@@ -1,4 +1,4 @@
-// The static type of a value: tensor(elem)[shape], seq(type), optional(type), map(key, type).
+// The static type of a value: tensor(elem)[shape], seq(type), optional(type), map(key, type), state.
 #ifndef RONDO_GRAPH_VALUE_TYPE_H_
 #define RONDO_GRAPH_VALUE_TYPE_H_
 
@@ -12,7 +12,7 @@
 namespace rondo {
 
 struct ValueType {
-  enum class Kind { kUnknown, kTensor, kSequence, kOptional, kMap };
+  enum class Kind { kUnknown, kTensor, kSequence, kOptional, kMap, kState };
 
   Kind kind = Kind::kUnknown;
   DataType dtype = DataType::kUndefined;     // tensor: element type; map: key type
@@ -22,6 +22,7 @@ struct ValueType {
   static ValueType Tensor(DataType dtype, std::optional<Shape> shape);
   static ValueType Sequence(ValueType element);
   static ValueType Optional(ValueType element);
+  static ValueType State();  // a RuntimeState; only in graphs that rewrites made
 
   bool is_tensor() const { return kind == Kind::kTensor; }
   bool has_known_shape() const { return is_tensor() && shape.has_value() && shape->known(); }

@@ -1,5 +1,5 @@
 // Tensor: a typed, dense, row-major array with concrete dims, sharing its storage by reference count.
-// RuntimeValue: what flows between nodes at run time: a tensor, a sequence, a map, or an empty optional.
+// RuntimeValue: what flows between nodes at run time: a tensor, a sequence, a map, an empty optional, or state.
 //
 // A Tensor is a handle: copying it copies a pointer and the dims. Constness is shallow in storage terms: whoever holds
 // the only handle may write through mutable_data(); weights that are mapped from a file are read-only and
@@ -100,26 +100,37 @@ struct TensorMap {
   Tensor values;
 };
 
+// What a run reads and writes in place besides tensors, handed in as an input: a KV cache. Shared, never copied.
+class RuntimeState {
+ public:
+  virtual ~RuntimeState() = default;
+};
+
 struct RuntimeValue {
   RuntimeValue() = default;
   RuntimeValue(Tensor t) : value(std::move(t)) {}  // NOLINT: implicit on purpose, a tensor is a value
   explicit RuntimeValue(TensorSequence s) : value(std::make_shared<TensorSequence>(std::move(s))) {}
   explicit RuntimeValue(TensorMap m) : value(std::make_shared<TensorMap>(std::move(m))) {}
+  explicit RuntimeValue(std::shared_ptr<RuntimeState> s) : value(std::move(s)) {}
 
   bool empty() const { return std::holds_alternative<std::monostate>(value); }  // an optional that holds nothing
   bool is_tensor() const { return std::holds_alternative<Tensor>(value); }
   bool is_sequence() const { return std::holds_alternative<std::shared_ptr<TensorSequence>>(value); }
   bool is_map() const { return std::holds_alternative<std::shared_ptr<TensorMap>>(value); }
+  bool is_state() const { return std::holds_alternative<std::shared_ptr<RuntimeState>>(value); }
   const Tensor& tensor() const { return std::get<Tensor>(value); }
   Tensor& tensor() { return std::get<Tensor>(value); }
   // Shared: a holder that wants to change it copies it first.
   const TensorSequence& sequence() const { return *std::get<std::shared_ptr<TensorSequence>>(value); }
   const TensorMap& map() const { return *std::get<std::shared_ptr<TensorMap>>(value); }
+  RuntimeState& state() const { return *std::get<std::shared_ptr<RuntimeState>>(value); }
 
   // This value in storage that nobody reuses: transient tensors in it are cloned.
   RuntimeValue Kept() const;
 
-  std::variant<std::monostate, Tensor, std::shared_ptr<TensorSequence>, std::shared_ptr<TensorMap>> value;
+  std::variant<std::monostate, Tensor, std::shared_ptr<TensorSequence>, std::shared_ptr<TensorMap>,
+               std::shared_ptr<RuntimeState>>
+      value;
 };
 
 }  // namespace rondo
