@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_join.h"
 #include "api/model_impl.h"
+#include "graph/declared_type.h"
 #include "ops/parallel.h"
 
 namespace rondo {
@@ -59,12 +60,8 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
     impl.inputs.push_back(MakePortInfo(input->name(), input->type()));
     impl.input_types.push_back(input->type());
   }
-  std::vector<ValueType> declared;
   std::vector<std::string> names;
-  for (const Value* output : imported.graph->outputs()) {
-    declared.push_back(output->type());
-    names.push_back(output->name());
-  }
+  for (const Value* output : imported.graph->outputs()) names.push_back(output->name());
   ProgramOptions program;
   program.threads = options.threads;
   program.plain = options.plain;
@@ -76,8 +73,11 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(file, ": "));
   impl.program = *std::move(made);
   for (size_t i = 0; i < names.size(); ++i) {
+    const ValueType& declared = imported.declared_outputs[i];
     const ValueType& inferred = impl.program->graph().outputs()[i]->type();
-    impl.output_types.push_back(inferred.kind == ValueType::Kind::kUnknown ? declared[i] : inferred);
+    const absl::Status fits = CheckDeclaredType(declared, "inferred", inferred);
+    if (!fits.ok()) return Annotate(fits, absl::StrCat(file, ": graph output ", i, " \"", names[i], "\": "));
+    impl.output_types.push_back(inferred.kind == ValueType::Kind::kUnknown ? declared : inferred);
     impl.outputs.push_back(MakePortInfo(names[i], impl.output_types.back()));
   }
   SummarizeProgram(*impl.program, &impl.summary);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "graph/declared_type.h"
 #include "graph/status.h"
 #include "importer/attributes.h"
 #include "importer/names.h"
@@ -42,18 +43,8 @@ absl::Status ForEachSubgraph(const onnx::NodeProto& proto, const Visit& visit) {
 }
 
 absl::Status CheckDeclared(const ValueType& declared, const Tensor& tensor) {
-  bool fits = declared.kind == ValueType::Kind::kUnknown ||
-              (declared.is_tensor() && (declared.dtype == DataType::kUndefined || declared.dtype == tensor.dtype()));
-  if (fits && declared.is_tensor() && declared.shape.has_value()) {
-    fits = declared.shape->rank() == tensor.rank();
-    for (int i = 0; fits && i < tensor.rank(); ++i) {
-      const Dim& dim = (*declared.shape)[i];
-      fits = !dim.known() || dim.value() == tensor.dim(i);
-    }
-  }
-  if (fits) return absl::OkStatus();
-  return InvalidArgument("declared as ", declared.ToString(), ", the tensor is ", DataTypeName(tensor.dtype()),
-                         DimsToString(tensor.dims()));
+  return CheckDeclaredType(declared, "the tensor is",
+                           ValueType::Tensor(tensor.dtype(), Shape::FromDims(tensor.dims())));
 }
 
 }  // namespace
@@ -280,10 +271,14 @@ absl::Status GraphBuilder::AddModelOutputs(const onnx::GraphProto& proto, Scope*
   if (proto.output_size() == 0) return InvalidArgument("the graph has no outputs");
   for (int i = 0; i < proto.output_size(); ++i) {
     const std::string& name = proto.output(i).name();
+    const std::string where = absl::StrCat("graph output ", i, " ", Quote(name));
     Value* value = nullptr;
     if (name.empty() || !Lookup(scope, name, &value) || value == nullptr) {
-      return InvalidArgument("graph output ", i, " ", Quote(name), " is undefined: nothing produces it");
+      return InvalidArgument(where, " is undefined: nothing produces it");
     }
+    absl::StatusOr<ValueType> declared = ReadType(proto.output(i).type(), limits_);
+    if (!declared.ok()) return Annotate(declared.status(), absl::StrCat(where, ": "));
+    declared_outputs_.push_back(*std::move(declared));
     // A function that returns its argument, or one value twice, gives one value two names.
     if (value->name() != name) {
       auto version = opsets_->find("");

@@ -36,6 +36,8 @@ class GraphBuilder {
       : functions_(functions), opsets_(opsets), tensors_(tensors), limits_(limits), warnings_(warnings) {}
 
   absl::StatusOr<std::unique_ptr<Graph>> Build(onnx::GraphProto* proto);
+  // What the file says of each output, beside the types of the graph's values: an output may be an input or a constant.
+  const std::vector<ValueType>& declared_outputs() const { return declared_outputs_; }
   // Inputs that were left out because an initializer gives their value.
   const std::vector<std::string>& overridable_inputs() const { return overridable_inputs_; }
 
@@ -104,6 +106,7 @@ class GraphBuilder {
   TensorReader* const tensors_;
   const ImportLimits& limits_;
   std::vector<std::string>* const warnings_;
+  std::vector<ValueType> declared_outputs_;
   std::vector<std::string> overridable_inputs_;
   absl::flat_hash_map<const void*, std::unique_ptr<BodyInfo>> bodies_;
   absl::flat_hash_map<const onnx::AttributeProto*, Tensor> constants_;

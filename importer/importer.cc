@@ -115,7 +115,7 @@ absl::StatusOr<ImportedModel> ImportParsed(onnx::ModelProto* model, const std::s
   GraphBuilder builder(&functions, &result.opset_imports, &tensors, options.limits, &result.warnings);
   RONDO_ASSIGN_OR_RETURN(result.graph, builder.Build(model->mutable_graph()));
   RONDO_RETURN_IF_ERROR(Verify(*result.graph));
-  for (const Value* output : result.graph->outputs()) result.declared_outputs.push_back(output->type());
+  result.declared_outputs = builder.declared_outputs();
   result.overridable_inputs = builder.overridable_inputs();
   result.external_bytes = static_cast<int64_t>(tensors.external_bytes());
   result.warnings.insert(result.warnings.end(), tensors.notes().begin(), tensors.notes().end());

@@ -38,7 +38,8 @@ struct ImportedModel {
   std::string producer_name, producer_version;
   std::map<std::string, int64_t> opset_imports;  // domain -> version
   std::map<std::string, std::string> metadata;
-  // Types that the file declares for the graph's outputs, by index; inference replaces those in the graph.
+  // Types that the file declares for the graph's outputs, by index; inference replaces those in the graph and may
+  // contradict them (CheckDeclaredType).
   std::vector<ValueType> declared_outputs;
   // Initializers that are graph inputs too: defaults that a caller may override by ONNX's rules. They are constants
   // here, and no inputs.

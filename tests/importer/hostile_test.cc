@@ -1,6 +1,7 @@
 // Malformed models and the error that each must get. The numbers are those of the project's list of 84 cases; cases
-// that only operators' rules can find (arity, body outputs, attribute values) are tested where the rules are, and cases
-// 45 and 53 to 65, on data and external data, in tensor_reader_test.cc.
+// that only operators' rules or a run can find (arity, body outputs, declared outputs) are in
+// tests/api/hostile_model_test.cc, attribute values where the rules are, and cases 43 to 47 and 53 to 65, on data and
+// external data, in tensor_reader_test.cc too.
 #include <sys/stat.h>
 #include <unistd.h>
 
