@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
+#include <set>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
@@ -14,6 +16,7 @@
 #include "graph/dim.h"
 #include "graph/numeric.h"
 #include "graph/status.h"
+#include "ops/infer.h"
 #include "tools/npy.h"
 #include "tools/text.h"
 #include "tools/values.h"
@@ -55,26 +58,31 @@ absl::StatusOr<Assignment> SplitAssignment(const std::string& text, const std::v
 }
 
 // Letters and underscores that separate words: "past_sequence_length" has the word "past", "batch.size" has "batch".
-int64_t DefaultOf(absl::string_view symbol, size_t position, const PortInfo& port) {
+int64_t DefaultOf(absl::string_view symbol, size_t position, const PortInfo& port, const DimDefaults& defaults) {
   if (NameHas(symbol, {"batch"})) return 1;
   if (NameHas(symbol, {"past", "cache_len"})) return 0;
-  if (NameHas(symbol, {"channel"})) return 3;
-  if (NameHas(symbol, {"height", "width", "image_size"})) return 224;
+  if (NameHas(symbol, {"channel"})) return defaults.channels;
+  if (NameHas(symbol, {"height", "width", "image_size"})) return defaults.image;
   if (NameHas(symbol, {"head_dim", "head_size", "cache_dim"})) return 64;
   if (NameHas(symbol, {"audio", "sample", "wave"})) return 16000;
-  if (NameHas(symbol, {"seq", "length", "token", "time", "len", "frames"})) return 8;
+  if (NameHas(symbol, {"seq", "length", "token", "time", "len", "frames"})) return defaults.length;
   const std::string lower = absl::AsciiStrToLower(symbol);
-  if (lower == "h" || lower == "w") return 224;
-  if (lower == "c") return 3;
+  if (lower == "h" || lower == "w") return defaults.image;
+  if (lower == "c") return defaults.channels;
   if (position == 0) return 1;
-  const bool image = port.dims.size() == 4 && IsFloatingPoint(port.dtype) && position >= 2;
-  return image ? 224 : 8;
+  const bool image = port.dims.size() == 4 && IsFloatingPoint(port.dtype);
+  if (!image) return defaults.length;
+  return position == 1 ? defaults.channels : defaults.image;
 }
 
 class Binder {
  public:
-  Binder(const std::vector<PortInfo>& inputs, const std::vector<PortInfo>& outputs)
-      : inputs_(inputs), outputs_(outputs) {}
+  Binder(const std::vector<PortInfo>& inputs, const std::vector<PortInfo>& outputs,
+         const std::optional<DimDefaults>& defaults)
+      : inputs_(inputs),
+        outputs_(outputs),
+        use_defaults_(defaults.has_value()),
+        defaults_(defaults.value_or(DimDefaults())) {}
 
   // Takes the numbers of one input's dims for the symbols that they are named by.
   absl::Status BindInput(const PortInfo& port, const std::vector<int64_t>& dims) {
@@ -114,8 +122,8 @@ class Binder {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<BoundDims> Finish(bool use_defaults) {
-    if (use_defaults) ChooseDefaults();
+  absl::StatusOr<BoundDims> Finish() {
+    if (use_defaults_) ChooseDefaults();
     for (const PortInfo& port : inputs_) {
       if (bound_.dims.contains(port.name) || port.optional || port.dtype == DataType::kUndefined) continue;
       if (!absl::StartsWith(port.type, std::string(DataTypeName(port.dtype)))) continue;  // a sequence or optional
@@ -125,8 +133,8 @@ class Binder {
         if (dims[i] >= 0) continue;
         const Dim dim = Dim::Parse(port.dim_names[i]);
         if (dim.unknown()) {
-          if (!use_defaults) return NeedsShape(port, absl::StrCat("dim ", i, " is not known"));
-          dims[i] = DefaultOf("", i, port);
+          if (!use_defaults_) return NeedsShape(port, absl::StrCat("dim ", i, " is not known"));
+          dims[i] = DefaultOf("", i, port, defaults_);
           bound_.chosen.emplace_back(absl::StrCat("dim ", i, " of ", port.name), dims[i]);
           continue;
         }
@@ -180,7 +188,7 @@ class Binder {
         return present->dims[position];
       }
     }
-    return DefaultOf(symbol, position, port);
+    return DefaultOf(symbol, position, port, defaults_);
   }
 
   int64_t TotalLength() const {
@@ -189,13 +197,14 @@ class Binder {
       const bool length = NameHas(symbol, {"seq", "length"}) && !NameHas(symbol, {"sliding", "total"});
       if (length) total += value;
     }
-    return total > 0 ? total : 8;
+    return total > 0 ? total : defaults_.length;
   }
 
   absl::Status NeedsShape(const PortInfo& port, absl::string_view why) const {
     std::vector<std::string> example;
     for (size_t i = 0; i < port.dims.size(); ++i) {
-      example.push_back(absl::StrCat(port.dims[i] >= 0 ? port.dims[i] : DefaultOf(port.dim_names[i], i, port)));
+      example.push_back(
+          absl::StrCat(port.dims[i] >= 0 ? port.dims[i] : DefaultOf(port.dim_names[i], i, port, defaults_)));
     }
     if (!port.has_rank) example = {"1", "8"};
     return InvalidArgument("input \"", Printable(port.name), "\" (", Printable(port.type), "): ", why,
@@ -204,6 +213,8 @@ class Binder {
 
   const std::vector<PortInfo>& inputs_;
   const std::vector<PortInfo>& outputs_;
+  const bool use_defaults_;
+  const DimDefaults defaults_;  // without use_defaults_ for examples in errors
   Symbols symbols_;
   BoundDims bound_;
 };
@@ -259,13 +270,66 @@ absl::StatusOr<std::vector<int64_t>> ParseDims(const std::string& text) {
 
 absl::StatusOr<BoundDims> BindDims(const std::vector<PortInfo>& inputs, const std::vector<PortInfo>& outputs,
                                    const std::map<std::string, std::vector<int64_t>>& given,
-                                   const std::vector<std::string>& shapes, bool use_defaults) {
-  Binder binder(inputs, outputs);
+                                   const std::vector<std::string>& shapes, const std::optional<DimDefaults>& defaults) {
+  Binder binder(inputs, outputs, defaults);
   for (const auto& [name, dims] : given) {
     if (const PortInfo* port = FindPort(inputs, name)) RONDO_RETURN_IF_ERROR(binder.BindInput(*port, dims));
   }
   for (const std::string& shape : shapes) RONDO_RETURN_IF_ERROR(binder.BindShape(shape));
-  return binder.Finish(use_defaults);
+  return binder.Finish();
+}
+
+namespace {
+
+// Sizes that models are made for, the likeliest first.
+std::vector<DimDefaults> UsualDefaults() {
+  std::vector<DimDefaults> usual;
+  for (const int64_t image : {224, 32,  64,  28,  128, 256, 384, 512, 640, 16,  30,  48,  96,  112,
+                              160, 192, 240, 288, 299, 320, 336, 448, 480, 518, 560, 768, 800, 1024}) {
+    for (const int64_t channels : {3, 1, 4}) usual.push_back({.channels = channels, .image = image});
+  }
+  for (const int64_t length : {1, 16, 32, 64, 77, 128, 256, 512, 1024, 3000, 16000})
+    usual.push_back({.length = length});
+  return usual;
+}
+
+// Whether every shape of the model can be computed from these dims: a dry run, nothing is planned or created.
+absl::Status InferWith(const Model& model, const BoundDims& bound) {
+  const std::unique_ptr<Graph> graph = ModelAccess::Get(model).program->graph().Clone();
+  for (Value* input : graph->inputs()) {
+    auto it = bound.dims.find(input->name());
+    if (it == bound.dims.end()) continue;
+    ValueType type = input->type();
+    type.shape = Shape::FromDims(it->second);
+    input->set_type(std::move(type));
+  }
+  return InferGraph(*graph);
+}
+
+}  // namespace
+
+absl::StatusOr<BoundDims> ChooseDims(const Model& model, const std::map<std::string, std::vector<int64_t>>& given,
+                                     const std::vector<std::string>& shapes) {
+  const auto bind = [&](const DimDefaults& defaults) {
+    return BindDims(model.inputs(), model.outputs(), given, shapes, defaults);
+  };
+  RONDO_ASSIGN_OR_RETURN(BoundDims first, bind({}));
+  const absl::Status wrong = InferWith(model, first);
+  if (wrong.ok() || first.chosen.empty()) return first;  // what the caller chose is the run's to refuse
+  std::set<std::vector<std::pair<std::string, int64_t>>> tried = {first.chosen};
+  for (const DimDefaults& defaults : UsualDefaults()) {
+    absl::StatusOr<BoundDims> bound = bind(defaults);
+    if (bound.ok() && tried.insert(bound->chosen).second && InferWith(model, *bound).ok()) return bound;
+  }
+  std::vector<std::string> flags;
+  for (const PortInfo& port : model.inputs()) {
+    auto it = first.dims.find(port.name);
+    if (it == first.dims.end() || given.contains(port.name)) continue;
+    if (std::find(port.dims.begin(), port.dims.end(), -1) == port.dims.end()) continue;
+    flags.push_back(absl::StrCat("--shape ", Printable(port.name), "=", absl::StrJoin(it->second, "x")));
+  }
+  return Annotate(wrong, absl::StrCat("no usual dims fit the model; give the right ones, as in ",
+                                      absl::StrJoin(flags, " "), ", with which: "));
 }
 
 absl::StatusOr<Tensor> RandomTensor(const std::string& name, DataType type, const std::vector<int64_t>& dims,
@@ -369,7 +433,8 @@ absl::StatusOr<PreparedInputs> MakeInputs(const Model& model, const InputRequest
                            ": no value (give --input NAME=FILE, or --random SEED to fill)");
   }
   PreparedInputs prepared;
-  RONDO_ASSIGN_OR_RETURN(prepared.bound, BindDims(ports, model.outputs(), given, request.shapes, fill));
+  RONDO_ASSIGN_OR_RETURN(prepared.bound, fill ? ChooseDims(model, given, request.shapes)
+                                              : BindDims(ports, model.outputs(), given, request.shapes, std::nullopt));
   // Ascending positions go on where the cache ends.
   int64_t past = 0;
   for (const PortInfo& port : ports) {

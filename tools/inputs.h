@@ -3,6 +3,9 @@
 // Dims are symbolic in most models. A symbol gets its number from the first of: a file's dims, --shape NAME=DIMS for an
 // input, --shape SYMBOL=N, and (only when inputs are filled at random) a default that its name suggests: batch 1,
 // past 0, sequence 8. Dims that are expressions are computed from their symbols.
+//
+// A name does not tell which numbers a model takes: a vision transformer's "height" is what its position table was made
+// for. So defaults are put to the model's shape inference, and usual sizes are tried in turn until one fits.
 #ifndef RONDO_TOOLS_INPUTS_H_
 #define RONDO_TOOLS_INPUTS_H_
 
@@ -31,6 +34,13 @@ struct BoundDims {
   std::vector<std::pair<std::string, int64_t>> chosen;  // symbol -> default
 };
 
+// What a name suggests; the sizes that differ most between models.
+struct DimDefaults {
+  int64_t channels = 3;
+  int64_t image = 224;
+  int64_t length = 8;  // of a sequence
+};
+
 struct PreparedInputs {
   NamedTensors tensors;
   BoundDims bound;
@@ -40,11 +50,16 @@ struct PreparedInputs {
 // "1x3x224x224", "1,3", "" or "[]" (scalar) -> dims.
 absl::StatusOr<std::vector<int64_t>> ParseDims(const std::string& text);
 
-// Dims of all tensor inputs. `given` are those known from files. `use_defaults`: symbols that nothing binds get their
-// default; otherwise they are an error that names the input and shows how to give them.
+// Dims of all tensor inputs. `given` are those known from files. Symbols that nothing binds get their default; without
+// `defaults` they are an error that names the input and shows how to give them.
 absl::StatusOr<BoundDims> BindDims(const std::vector<PortInfo>& inputs, const std::vector<PortInfo>& outputs,
                                    const std::map<std::string, std::vector<int64_t>>& given,
-                                   const std::vector<std::string>& shapes, bool use_defaults);
+                                   const std::vector<std::string>& shapes, const std::optional<DimDefaults>& defaults);
+
+// The same with the first defaults that the model's shape inference accepts; when none are, the error is that of the
+// first ones and says what to give.
+absl::StatusOr<BoundDims> ChooseDims(const Model& model, const std::map<std::string, std::vector<int64_t>>& given,
+                                     const std::vector<std::string>& shapes);
 
 // A tensor with values that suit the input's name: masks of 1, ascending positions, small token ids, else uniform in
 // (-1, 1). `position` is where ascending positions start.

@@ -37,8 +37,7 @@ absl::StatusOr<Planned> MakePlan(const std::string& path, const ModelOptions& op
                                  const std::vector<std::string>& shapes) {
   RONDO_ASSIGN_OR_RETURN(const Model model, Model::Load(path, options));
   Planned planned;
-  RONDO_ASSIGN_OR_RETURN(planned.bound,
-                         BindDims(model.inputs(), model.outputs(), /*given=*/{}, shapes, /*use_defaults=*/true));
+  RONDO_ASSIGN_OR_RETURN(planned.bound, ChooseDims(model, /*given=*/{}, shapes));
   RONDO_ASSIGN_OR_RETURN(planned.plan, model.Prepare(planned.bound.dims));
   planned.packed_weight_bytes = model.packed_weight_bytes();
   planned.implementations = model.implementations();

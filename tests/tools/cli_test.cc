@@ -75,6 +75,32 @@ TEST_F(CliTest, RunFillsInputsAndChoosesDims) {
   EXPECT_TRUE(Contains(result.out, "median of 3 more")) << result.out;
 }
 
+// y = x + table, where the table is made for one size of image.
+std::string ImageModel(const std::string& size) {
+  return TinyModel()
+      .Input("x", kFloatType, {"batch", "num_channels", "height", "width"})
+      .Input("table", kFloatType, {"1", "1", size, size})
+      .Node("Add", {"x", "table"}, {"y"})
+      .Output("y", kFloatType, {"batch", "num_channels", "height", "width"})
+      .Bytes();
+}
+
+TEST_F(CliTest, RunTriesUsualSizesUntilTheModelsShapesFit) {
+  WriteTestFile(Path("image.onnx"), ImageModel("32"));
+  const ProgramResult result = RunRondo({"run", Path("image.onnx"), "--random", "1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(Contains(result.out, "batch = 1, num_channels = 3, height = 32, width = 32")) << result.out;
+}
+
+TEST_F(CliTest, RunShowsTheShapeToGiveWhereNoUsualSizeFits) {
+  WriteTestFile(Path("image.onnx"), ImageModel("33"));
+  const std::string flag = "--shape x=1x3x224x224";
+  ExpectBadInput({"run", Path("image.onnx"), "--random", "1"}, {flag, "(Add)", "224 against 33"});
+  // What the caller says is not replaced.
+  ExpectBadInput({"run", Path("image.onnx"), "--random", "1", "--shape", "height=32"}, {"(Add)", "32 against 33"});
+  EXPECT_EQ(RunRondo({"run", Path("image.onnx"), "--random", "1", "--shape", "x=1x3x33x33"}).exit_code, 0);
+}
+
 TEST_F(CliTest, RunTakesNpyAndPbFilesAndWritesOutputs) {
   ASSERT_TRUE(WriteNpy(Path("x.npy"), FloatTensor({1, 2}, {1, 2})).ok());
   const std::vector<float> y = {3};

@@ -41,7 +41,7 @@ TEST(ParseDimsTest, TakesDimsAndScalars) {
 
 TEST(BindDimsTest, DefaultsSuitTheirNamesAndExpressionsAreComputed) {
   const std::vector<PortInfo> outputs = {Port("present.0.key", DataType::kFloat, {"batch_size", "2", "x", "16"})};
-  const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), outputs, {}, {}, /*use_defaults=*/true);
+  const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), outputs, {}, {}, DimDefaults());
   ASSERT_TRUE(bound.ok()) << bound.status();
   EXPECT_EQ(bound->dims.at("input_ids"), (std::vector<int64_t>{1, 8}));
   EXPECT_EQ(bound->dims.at("attention_mask"), (std::vector<int64_t>{1, 8}));
@@ -51,7 +51,7 @@ TEST(BindDimsTest, DefaultsSuitTheirNamesAndExpressionsAreComputed) {
 
 TEST(BindDimsTest, ShapesOfInputsAndSymbolsBindTheRest) {
   const absl::StatusOr<BoundDims> bound =
-      BindDims(Decoder(), {}, {}, {"past_key_values.0.key=3x2x5x16", "sequence_length=4"}, /*use_defaults=*/false);
+      BindDims(Decoder(), {}, {}, {"past_key_values.0.key=3x2x5x16", "sequence_length=4"}, std::nullopt);
   ASSERT_TRUE(bound.ok()) << bound.status();
   EXPECT_EQ(bound->dims.at("input_ids"), (std::vector<int64_t>{3, 4}));
   EXPECT_EQ(bound->dims.at("attention_mask"), (std::vector<int64_t>{3, 9}));
@@ -59,7 +59,7 @@ TEST(BindDimsTest, ShapesOfInputsAndSymbolsBindTheRest) {
 }
 
 TEST(BindDimsTest, WithoutDefaultsAnUnboundSymbolIsAnErrorWithAnExample) {
-  const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), {}, {}, {}, /*use_defaults=*/false);
+  const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), {}, {}, {}, std::nullopt);
   ASSERT_FALSE(bound.ok());
   EXPECT_TRUE(Contains(bound.status().message(), "input \"input_ids\" (int64[batch_size, sequence_length])"));
   EXPECT_TRUE(Contains(bound.status().message(), "--shape input_ids=1x8")) << bound.status();
@@ -67,7 +67,7 @@ TEST(BindDimsTest, WithoutDefaultsAnUnboundSymbolIsAnErrorWithAnExample) {
 
 TEST(BindDimsTest, ContradictionsAreErrors) {
   const auto error = [](const std::vector<std::string>& shapes) {
-    const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), {}, {}, shapes, /*use_defaults=*/true);
+    const absl::StatusOr<BoundDims> bound = BindDims(Decoder(), {}, {}, shapes, DimDefaults());
     return bound.ok() ? "" : std::string(bound.status().message());
   };
   EXPECT_TRUE(Contains(error({"input_ids=1x2x3"}), "expected rank 2"));
