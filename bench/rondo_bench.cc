@@ -2,8 +2,8 @@
 //
 //   rondo_bench MODEL [--shape NAME=1x128]... [--threads N] [--repeat N]
 //
-// Inputs are random (int64: 1 for masks, 0 for token types, else below 1000). After three unmeasured runs it checks that
-// a repeated run gives the same bits and that no primitive was created; a result that fails is no measurement.
+// Inputs are random (int64: 1 for masks, 0 for token types, else below 1000). After three unmeasured runs it checks
+// that a repeated run gives the same bits and that no primitive was created; a result that fails is no measurement.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -18,9 +18,7 @@
 
 namespace {
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 [[noreturn]] void Die(const std::string& message) {
   std::fprintf(stderr, "rondo_bench: %s\n", message.c_str());

@@ -1,7 +1,7 @@
-// Fields that newer files hold and the installed libonnx's messages may lack. onnx 1.12 knows neither operator overloads
-// nor defaults of function attributes; its parser keeps them as unknown fields, by number. This is the only file that
-// knows which version has what: a field is read through its accessor where the message has one, otherwise from the
-// unknown fields, which differ again between protobuf's full and its lite runtime.
+// Fields that newer files hold and the installed libonnx's messages may lack. onnx 1.12 knows neither operator
+// overloads nor defaults of function attributes; its parser keeps them as unknown fields, by number. This is the only
+// file that knows which version has what: a field is read through its accessor where the message has one, otherwise
+// from the unknown fields, which differ again between protobuf's full and its lite runtime.
 #ifndef RONDO_IMPORTER_PROTO_COMPAT_H_
 #define RONDO_IMPORTER_PROTO_COMPAT_H_
 

@@ -27,8 +27,8 @@ inline AxisSplit SplitAtAxis(absl::Span<const int64_t> dims, int axis) {
   return {Product(dims.subspan(0, axis)), dims[axis], Product(dims.subspan(axis + 1))};
 }
 
-// Elementary steps of an element, about an eighth of a nanosecond each: what a vector kernel takes for an addition, what
-// a plain loop takes for one, and for an exponential or a power.
+// Elementary steps of an element, about an eighth of a nanosecond each: what a vector kernel takes for an addition,
+// what a plain loop takes for one, and for an exponential or a power.
 inline constexpr int64_t kVectorCost = 1;
 inline constexpr int64_t kScalarCost = 8;
 inline constexpr int64_t kLibmCost = 64;

@@ -46,7 +46,6 @@ void MeanVariance(const T* x, int64_t n, C* mean, C* variance) {
   }
 }
 
-
 absl::Status ExpectFloats(const InferContext& ctx, int i) {
   return ctx.ExpectDtype(i, {DataType::kFloat, DataType::kFloat16, DataType::kDouble, DataType::kBFloat16});
 }

@@ -60,7 +60,6 @@ absl::StatusOr<Parameter> ReadParameter(const PrepareContext& ctx, int input, ab
   return p;
 }
 
-
 // The parameter's values as an array of C; null when it is absent.
 template <typename C>
 const C* Values(const Parameter& p, const RunContext& ctx, C* scratch) {

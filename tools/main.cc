@@ -47,9 +47,10 @@ int Main(int argc, char** argv) {
   return action();
 }
 
-// Threads that wait for the next parallel region spin for a few microseconds, then sleep. OpenMP's default, milliseconds,
-// makes a busy machine ten times slower: a spinning thread keeps the core that the working one needs. The OpenMP library
-// reads this when it is loaded, before main, so the program starts itself once more. Whoever set a policy keeps it.
+// Threads that wait for the next parallel region spin for a few microseconds, then sleep. OpenMP's default,
+// milliseconds, makes a busy machine ten times slower: a spinning thread keeps the core that the working one needs. The
+// OpenMP library reads this when it is loaded, before main, so the program starts itself once more. Whoever set a
+// policy keeps it.
 void SpinBriefly(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "1000", 1);

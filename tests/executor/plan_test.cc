@@ -107,7 +107,7 @@ TEST(PlanTest, ShapeArithmeticIsFoldedWhenTheShapesAreBound) {
 TEST(PlanTest, WhatFollowsADataDependentShapeIsBoundInTheRun) {
   GraphBuilder b;
   Value* x = b.Input("x", DataType::kFloat, {"n"});
-  Value* indices = b.Op("NonZero", 13, {x});                    // [1, k]
+  Value* indices = b.Op("NonZero", 13, {x});  // [1, k]
   Value* flat = b.Op("Squeeze", 13, {indices, b.Constant(Int64Tensor({1}, {0}))});
   Value* picked = b.Op("Gather", 13, {x, flat});
   b.Output(b.Op("Add", 14, {picked, b.Constant(FloatTensor({1}, {1}))}));
@@ -201,7 +201,8 @@ TEST(PlanTest, AnErrorNamesTheNode) {
   b.Output(b.Op("Gather", 13, {x, i}));
   auto program = MakeProgram(b.Take());
   auto out = RunProgram(*program, {RandomFloats({3}), Int64Tensor({1}, {3})});
-  EXPECT_THAT(std::string(out.status().message()), HasSubstr("node \"node0\" (Gather): index 3 is out of range [-3, 2]"));
+  EXPECT_THAT(std::string(out.status().message()),
+              HasSubstr("node \"node0\" (Gather): index 3 is out of range [-3, 2]"));
 }
 
 }  // namespace

@@ -49,14 +49,27 @@ std::string FirstDifference(const Tensor& a, const Tensor& b, double rtol, doubl
   for (int64_t i = 0; i < a.size(); ++i) {
     double x = 0, y = 0;
     switch (a.dtype()) {
-      case DataType::kFloat: x = a.data<float>()[i], y = b.data<float>()[i]; break;
-      case DataType::kDouble: x = a.data<double>()[i], y = b.data<double>()[i]; break;
-      case DataType::kInt64: x = a.data<int64_t>()[i], y = b.data<int64_t>()[i]; break;
-      case DataType::kInt32: x = a.data<int32_t>()[i], y = b.data<int32_t>()[i]; break;
-      case DataType::kInt8: x = a.data<int8_t>()[i], y = b.data<int8_t>()[i]; break;
+      case DataType::kFloat:
+        x = a.data<float>()[i], y = b.data<float>()[i];
+        break;
+      case DataType::kDouble:
+        x = a.data<double>()[i], y = b.data<double>()[i];
+        break;
+      case DataType::kInt64:
+        x = a.data<int64_t>()[i], y = b.data<int64_t>()[i];
+        break;
+      case DataType::kInt32:
+        x = a.data<int32_t>()[i], y = b.data<int32_t>()[i];
+        break;
+      case DataType::kInt8:
+        x = a.data<int8_t>()[i], y = b.data<int8_t>()[i];
+        break;
       case DataType::kUInt8:
-      case DataType::kBool: x = a.data<uint8_t>()[i], y = b.data<uint8_t>()[i]; break;
-      default: return absl::StrCat("cannot compare ", DataTypeName(a.dtype()));
+      case DataType::kBool:
+        x = a.data<uint8_t>()[i], y = b.data<uint8_t>()[i];
+        break;
+      default:
+        return absl::StrCat("cannot compare ", DataTypeName(a.dtype()));
     }
     if (std::isnan(x) && std::isnan(y)) continue;
     if (x == y || std::abs(x - y) <= atol + rtol * std::abs(y)) continue;

@@ -22,8 +22,8 @@ Tensor BoolTensor(absl::Span<const int64_t> dims, const std::vector<bool>& value
 Tensor StringTensor(absl::Span<const int64_t> dims, const std::vector<std::string>& values);
 // Uniform in [-1, 1) from a fixed seed.
 Tensor RandomFloats(absl::Span<const int64_t> dims, int seed = 1);
-std::vector<float> Floats(const Tensor& tensor);      // float32
-std::vector<int64_t> Int64s(const Tensor& tensor);    // int64
+std::vector<float> Floats(const Tensor& tensor);    // float32
+std::vector<int64_t> Int64s(const Tensor& tensor);  // int64
 // Empty when |a - b| <= atol + rtol |b| everywhere (NaN equals NaN); else shapes and the first difference.
 std::string FirstDifference(const Tensor& a, const Tensor& b, double rtol = 1e-5, double atol = 1e-6);
 
@@ -32,17 +32,17 @@ class OpRunner {
   explicit OpRunner(absl::string_view type, int version, absl::string_view domain = "");
 
   OpRunner& Attr(absl::string_view name, Attribute value);
-  OpRunner& Input(Tensor tensor);          // fed at run time
-  OpRunner& Constant(Tensor tensor);       // an initializer
+  OpRunner& Input(Tensor tensor);     // fed at run time
+  OpRunner& Constant(Tensor tensor);  // an initializer
   OpRunner& Absent();
   OpRunner& Value(RuntimeValue value, ValueType type);  // sequences, optionals
-  OpRunner& Outputs(int count);            // default 1
-  OpRunner& Plain(bool plain = true);      // reference kernels
+  OpRunner& Outputs(int count);                         // default 1
+  OpRunner& Plain(bool plain = true);                   // reference kernels
   OpRunner& Threads(int threads);
 
   absl::StatusOr<std::vector<RuntimeValue>> TryRun();
-  std::vector<Tensor> Run();               // tensors; fails the test and returns empty tensors on an error
-  std::string RunError();                  // message of the error; "" when it ran
+  std::vector<Tensor> Run();  // tensors; fails the test and returns empty tensors on an error
+  std::string RunError();     // message of the error; "" when it ran
   std::string implementation() const { return implementation_; }  // of the last run's kernel
   ValueType inferred_type(int output = 0) const { return inferred_[output]; }
 

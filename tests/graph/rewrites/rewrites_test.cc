@@ -133,7 +133,8 @@ TEST(FuseLayerNormTest, RecognisesBothFormsOfTheDivision) {
 TEST(FuseLayerNormTest, RecognisesRmsNorm) {
   GraphBuilder b;
   Value* x = b.Input("x", DataType::kFloat, {"batch", "seq", "8"});
-  Value* mean = b.Op("ReduceMean", 18, {b.Op("Pow", 13, {x, b.Constant(Scalar(2))}), b.Constant(Int64Tensor({1}, {-1}))});
+  Value* mean =
+      b.Op("ReduceMean", 18, {b.Op("Pow", 13, {x, b.Constant(Scalar(2))}), b.Constant(Int64Tensor({1}, {-1}))});
   Value* root = b.Op("Sqrt", 13, {b.Op("Add", 14, {mean, b.Constant(Scalar(1e-6f))})});
   Value* y = b.Op("Mul", 14, {x, b.Op("Div", 14, {b.Constant(Scalar(1)), root})});
   b.Output(b.Op("Mul", 14, {b.Constant(RandomFloats({8}, 2)), y}));
@@ -207,8 +208,8 @@ TEST(FoldBatchNormTest, BecomesTheConvolutionsOwnWeights) {
   Value* y = b.Op("Conv", 11, {x, b.Constant(RandomFloats({4, 3, 3, 3}, 2))});
   Tensor variance = FloatTensor({4}, {0.5, 1, 2, 3});
   b.Output(b.Op("BatchNormalization", 15,
-                {y, b.Constant(RandomFloats({4}, 3)), b.Constant(RandomFloats({4}, 4)), b.Constant(RandomFloats({4}, 5)),
-                 b.Constant(variance)}));
+                {y, b.Constant(RandomFloats({4}, 3)), b.Constant(RandomFloats({4}, 4)),
+                 b.Constant(RandomFloats({4}, 5)), b.Constant(variance)}));
   ExpectSameResults(b.graph(), {"fold_batch_norm"}, {RandomFloats({1, 3, 6, 6})}, 1e-4);
   EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("Conv"));
 }
