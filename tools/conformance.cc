@@ -79,11 +79,29 @@ struct Test {
 
 struct Found {
   std::vector<Test> tests;
-  std::vector<std::string> notes;  // sets without models
+  std::vector<std::string> notes;  // folders without tests
 };
 
 void AddSet(const fs::path& folder, const std::vector<fs::path>& models, Found* found) {
   for (const fs::path& model : models) found->tests.push_back({FolderName(model), FolderName(folder), model});
+}
+
+// Whether a folder inside is a set. That decides before models do: Debian 13's folder of sets has a folder of loose
+// .onnx files too, which would pass for a test.
+bool HoldsSets(const std::vector<fs::path>& children) {
+  return std::any_of(children.begin(), children.end(),
+                     [](const fs::path& child) { return !ModelFolders(child).empty(); });
+}
+
+std::vector<fs::path> Subfolders(const fs::path& folder) {
+  std::vector<fs::path> children;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) children.push_back(it->path());
+  }
+  std::sort(children.begin(), children.end());
+  return children;
 }
 
 absl::StatusOr<Found> FindTests(const std::vector<std::string>& data) {
@@ -98,20 +116,15 @@ absl::StatusOr<Found> FindTests(const std::vector<std::string>& data) {
     }
     if (!folder.has_filename()) folder = folder.parent_path();
     const size_t before = found.tests.size();
+    const std::vector<fs::path> children = Subfolders(folder);
     if (HoldsModel(folder)) {
       AddSet(fs::weakly_canonical(folder, error).parent_path(), {folder}, &found);
-    } else if (const std::vector<fs::path> models = ModelFolders(folder); !models.empty()) {
-      AddSet(folder, models, &found);
+    } else if (!HoldsSets(children)) {
+      AddSet(folder, ModelFolders(folder), &found);
     } else {
-      std::vector<fs::path> sets;
-      for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-        std::error_code ignored;
-        if (it->is_directory(ignored)) sets.push_back(it->path());
-      }
-      std::sort(sets.begin(), sets.end());
-      for (const fs::path& set : sets) {
+      for (const fs::path& set : children) {
         const std::vector<fs::path> in_set = ModelFolders(set);
-        if (in_set.empty()) found.notes.push_back(absl::StrCat(FolderName(set), ": no models here, left out"));
+        if (in_set.empty()) found.notes.push_back(absl::StrCat(FolderName(set), ": no tests here, left out"));
         AddSet(set, in_set, &found);
       }
     }

@@ -168,12 +168,15 @@ TEST_F(ConformanceTest, TellsStatusesAndWritesReports) {
   AddTest("data/one/test_off", "Neg", 2);
   AddTest("data/two/test_new", "NoSuchOperator", 2);
   std::filesystem::create_directories(Path("data/three/test_without_model"));
+  std::filesystem::create_directories(Path("data/loose"));  // as in ONNX 1.17: models, but no tests
+  std::filesystem::copy_file(Path("data/one/test_neg/model.onnx"), Path("data/loose/neg.onnx"));
   const ProgramResult result = RunRondo({"conformance", "--data", Path("data"), "--json", Path("r.json"), "--junit",
                                          Path("r.xml"), "--html", Path("r.html"), "--jobs", "2"});
   EXPECT_EQ(result.exit_code, 1) << result.err;
   EXPECT_TRUE(Contains(result.out, "failed       test_off  data set 0: output \"y\" [0]: got -1, expected 2"));
   EXPECT_TRUE(Contains(result.out, "unsupported  test_new")) << result.out;
-  EXPECT_TRUE(Contains(result.out, "three: no models here")) << result.out;
+  EXPECT_TRUE(Contains(result.out, "three: no tests here")) << result.out;
+  EXPECT_TRUE(Contains(result.out, "loose: no tests here")) << result.out;
   const nlohmann::json json = nlohmann::json::parse(ReadTestFile(Path("r.json")));
   EXPECT_EQ(json["totals"], (nlohmann::json{{"passed", 1}, {"failed", 1}, {"unsupported", 1}}));
   EXPECT_EQ(json["tests"][0]["name"], "test_neg");
