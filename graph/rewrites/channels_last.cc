@@ -29,13 +29,6 @@ bool IsPool(const Node& node) {
   return node.Is("AveragePool") || node.Is("GlobalAveragePool");
 }
 
-absl::StatusOr<Value*> Transposed(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
-                                  const std::vector<int64_t>& perm) {
-  RONDO_ASSIGN_OR_RETURN(Node * node,
-                         AddTyped(graph, context, {"", "Transpose", 13}, like, {value}, 1, {{"perm", perm}}));
-  return node->output(0);
-}
-
 }  // namespace
 
 absl::StatusOr<int> ChannelsLast(Graph& graph, const RewriteContext& context) {

@@ -122,4 +122,29 @@ absl::StatusOr<Node*> AddTyped(Graph& graph, const RewriteContext& context, OpId
   return node;
 }
 
+absl::StatusOr<Value*> AddReshape(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
+                                  absl::Span<const int64_t> dims) {
+  Value* shape = graph.AddConstant("", Tensor::FromInt64s(dims));
+  RONDO_ASSIGN_OR_RETURN(Node * reshape, AddTyped(graph, context, {"", "Reshape", 14}, like, {value, shape}, 1));
+  return reshape->output(0);
+}
+
+absl::StatusOr<Value*> Transposed(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
+                                  const std::vector<int64_t>& perm) {
+  if (std::is_sorted(perm.begin(), perm.end())) return value;
+  for (const Use& use : value->uses()) {
+    if (use.node->Is("Transpose") && use.node->IntsOr("perm", {}) == perm) return use.node->output(0);
+  }
+  RONDO_ASSIGN_OR_RETURN(Node * transpose,
+                         AddTyped(graph, context, {"", "Transpose", 13}, like, {value}, 1, {{"perm", perm}}));
+  return transpose->output(0);
+}
+
+Value* BeforeView(const Value* value) {
+  for (absl::string_view type : {"Reshape", "Squeeze", "Unsqueeze", "Flatten"}) {
+    if (Node* node = ProducerOf(value, type)) return node->input(0);
+  }
+  return nullptr;
+}
+
 }  // namespace rondo

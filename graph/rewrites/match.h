@@ -46,6 +46,16 @@ absl::StatusOr<Node*> AddTyped(Graph& graph, const RewriteContext& context, OpId
                                absl::Span<Value* const> inputs, int num_outputs,
                                std::vector<std::pair<std::string, Attribute>> attributes = {});
 
+// `value` under other dims; 0 copies the input's dim, -1 takes the rest.
+absl::StatusOr<Value*> AddReshape(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
+                                  absl::Span<const int64_t> dims);
+// `value` transposed: itself when `perm` ascends, else the output of an equal Transpose that is there, else of a new
+// one.
+absl::StatusOr<Value*> Transposed(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
+                                  const std::vector<int64_t>& perm);
+// The input of a Reshape, Squeeze, Unsqueeze or Flatten that makes `value`; null when something else does.
+Value* BeforeView(const Value* value);
+
 }  // namespace rondo
 
 #endif  // RONDO_GRAPH_REWRITES_MATCH_H_

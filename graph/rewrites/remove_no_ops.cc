@@ -1,7 +1,7 @@
-// Removes nodes that change nothing: Identity, Dropout outside training, casts to the type a value has, transposes that
-// keep the order, Reshape / Expand / Slice / Pad to the same shape, Concat and Sum of one; and merges chains: transpose
-// of transpose, reshape of reshape. Exporters emit hundreds of these; every pattern that follows is written without
-// them.
+// Removes nodes that change nothing: Identity, Dropout outside training, casts to the type a value has, products with
+// 1, transposes that keep the order, Reshape / Expand / Slice / Pad to the same shape, Concat and Sum of one; and
+// merges chains: transpose of transpose, reshape of reshape. Exporters emit hundreds of these; every pattern that
+// follows is written without them.
 #include <algorithm>
 
 #include "graph/rewrites/list.h"
@@ -56,6 +56,8 @@ bool HandsOnItsInput(const Node& node) {
     return in->type().is_tensor() && in->type().dtype != DataType::kUndefined && in->type().dtype == out->type().dtype;
   }
   if (node.Is("Transpose")) return RankOf(in) >= 0 && IsAscending(PermOf(node));
+  if ((node.Is("Mul") || node.Is("Div")) && node.op().version >= 7)
+    return IsScalar(node.input(1), 1, 0) && SameShape(in, out);
   if ((node.Is("Concat") || node.Is("Sum") || node.Is("Max") || node.Is("Min") || node.Is("Mean")) &&
       node.num_formal_inputs() == 1) {
     return true;
@@ -113,9 +115,14 @@ absl::StatusOr<int> RemoveNoOps(Graph& graph, const RewriteContext& context) {
       node->set_attribute("perm", merged);
       ++fired;
     } else if (node->Is("Reshape")) {
-      // The second reshape alone decides the shape, unless it copies dims (0) of what the first made.
       Node* before = node->input(0)->producer();
       if (before == nullptr || !IsView(*before)) continue;
+      if (SameShape(before->input(0), out) && !out->is_graph_output()) {
+        graph.ReplaceAllUses(out, before->input(0));
+        ++fired;
+        continue;
+      }
+      // The second reshape alone decides the shape, unless it copies dims (0) of what the first made.
       std::optional<std::vector<int64_t>> shape = IntsConstant(node->input(1));
       if (!shape.has_value() || std::find(shape->begin(), shape->end(), 0) != shape->end()) continue;
       graph.SetInput(node, 0, before->input(0));
