@@ -42,6 +42,7 @@ class Reader {
     if (!possible_ || (trace_.rank() != 3 && trace_.rank() != 4)) return std::nullopt;
     if (trace_.rank() == 3) {
       if (std::optional<AttentionOperand> split = ReadJoinedHeads()) return split;
+      if (std::optional<AttentionOperand> one_row = ReadOneRow()) return one_row;
     }
     AttentionOperand operand;
     std::vector<int64_t>& perm = operand.perm;
@@ -96,6 +97,25 @@ class Reader {
     operand.size = ExtentOf(last, heads);
     operand.group = group_;
     if (!operand.heads.known() || !operand.size.known()) return std::nullopt;
+    return operand;
+  }
+
+  // [batch, heads, size], one row each
+  std::optional<AttentionOperand> ReadOneRow() const {
+    const int batch = trace_.CountOfRole(0, kBatchRole, 0);
+    if (batch < 0 || rows_factors_ != 0 || trace_.CountOfRole(1, kBatchRole, batch) != batch_factors_ - batch ||
+        trace_.CountOfRole(2, kSizeRole, 0) != size_factors_) {
+      return std::nullopt;
+    }
+    const Shape& shape = *trace_.value()->type().shape;
+    AttentionOperand operand;
+    operand.prepare = AttentionOperand::kAddRows;
+    operand.value = trace_.value();
+    operand.batch = shape[0];
+    operand.heads = shape[1];
+    operand.rows = Dim(1);
+    operand.size = shape[2];
+    operand.group = group_;
     return operand;
   }
 
@@ -180,8 +200,9 @@ absl::StatusOr<Value*> Materialise(Graph& graph, const RewriteContext& context, 
   if (operand.prepare == AttentionOperand::kSplitHeads) {
     const int64_t dims[] = {0, 0, operand.heads.value(), operand.size.value()};
     RONDO_ASSIGN_OR_RETURN(value, AddReshape(graph, context, like, value, dims));
-  } else if (operand.prepare == AttentionOperand::kAddBatch) {
-    Value* axes = graph.AddConstant("", Tensor::FromInt64s({0}));
+  } else if (operand.prepare != AttentionOperand::kNothing) {
+    const int64_t axis = operand.prepare == AttentionOperand::kAddBatch ? 0 : 2;
+    Value* axes = graph.AddConstant("", Tensor::FromInt64s({axis}));
     RONDO_ASSIGN_OR_RETURN(Node * unsqueeze, AddTyped(graph, context, {"", "Unsqueeze", 13}, like, {value, axes}, 1));
     value = unsqueeze->output(0);
   }

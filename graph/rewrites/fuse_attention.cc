@@ -213,8 +213,8 @@ std::optional<Operands> FindOperands(const Product& scores, const Product& value
   return std::nullopt;
 }
 
-// `term` as [B|1, H|1, T|1, S] broadcast from the right; null when it cannot be read so.
-Value* Aligned(const MaskTerm& term, const Operands& o) {
+// `term` as [B|1, H|1, T|1, S] broadcast from the right; its value is null when it cannot be read so.
+AttentionOperand Aligned(const MaskTerm& term, const Operands& o) {
   Value* value = term.value;
   const Shape target = {o.q.batch, o.q.heads, o.q.rows, o.k.rows};
   const auto suits = [&](const Value* mask) {
@@ -234,34 +234,38 @@ Value* Aligned(const MaskTerm& term, const Operands& o) {
     same_view &= dim == Dim(1) || (i <= 4 && in_view >= 0 && term.view[in_view] == target[4 - i] &&
                                    (in_view > 0 || term.view.rank() == 4 || o.q.batch == Dim(1)));
   }
-  if (same_view) return suits(value) ? value : nullptr;
-  if (RankOf(value) != term.view.rank()) return nullptr;
+  AttentionOperand aligned;
+  if (same_view) aligned.value = suits(value) ? value : nullptr;
+  if (same_view || RankOf(value) != term.view.rank()) return aligned;
   AxisTrace trace = TraceOfFactor(value, Shape(term.view.begin(), term.view.end() - 2), kRowsRole, kSizeRole);
   for (const AttentionOperand& reading : AttentionOperands(std::move(trace), false, false)) {
-    if (reading.AsIs() && reading.batch == o.q.batch && reading.heads == o.q.heads && suits(reading.value)) {
-      return reading.value;
+    const bool in_order = reading.AsIs() || reading.prepare == AttentionOperand::kAddRows;
+    if (in_order && reading.batch == o.q.batch && reading.heads == o.q.heads &&
+        (reading.rows == Dim(1) || reading.rows == o.q.rows)) {
+      return reading;
     }
   }
-  return nullptr;
+  return aligned;
 }
 
 struct Mask {
-  std::vector<Value*> added;
-  std::vector<std::pair<Value*, bool>> conditions;  // true keeps the score, unless inverted
-  bool excludes = true;                             // by -inf; otherwise by a large number
+  std::vector<AttentionOperand> added;
+  std::vector<std::pair<AttentionOperand, bool>> conditions;  // true keeps the score, unless inverted
+  bool excludes = true;                                       // by -inf; otherwise by a large number
 };
 
 // Puts the terms in order; false when they cannot be said as one mask.
 bool ReadMask(const Scores& scores, const Operands& operands, Mask* mask) {
   for (const MaskTerm& term : scores.terms) {
-    Value* aligned = Aligned(term, operands);
-    if (aligned == nullptr) return false;
+    const AttentionOperand aligned = Aligned(term, operands);
+    if (aligned.value == nullptr) return false;
+    const DataType type = aligned.value->type().dtype;
     if (term.kind == MaskTerm::kAdded) {
-      if (!IsFloat(aligned)) return false;
-      if (!mask->added.empty() && mask->added[0]->type().dtype != aligned->type().dtype) return false;
+      if (!IsFloat(aligned.value)) return false;
+      if (!mask->added.empty() && mask->added[0].value->type().dtype != type) return false;
       mask->added.push_back(aligned);
     } else {
-      if (aligned->type().dtype != DataType::kBool) return false;
+      if (type != DataType::kBool) return false;
       mask->conditions.emplace_back(aligned, term.kind == MaskTerm::kDropsTrue);
       mask->excludes &= std::isinf(term.fill);
     }
@@ -272,7 +276,8 @@ bool ReadMask(const Scores& scores, const Operands& operands, Mask* mask) {
 
 absl::StatusOr<Value*> BuildMask(Graph& graph, const RewriteContext& context, const Node& like, const Mask& mask) {
   Value* added = nullptr;
-  for (Value* term : mask.added) {
+  for (const AttentionOperand& operand : mask.added) {
+    RONDO_ASSIGN_OR_RETURN(Value * term, Materialise(graph, context, like, operand));
     if (added != nullptr) {
       RONDO_ASSIGN_OR_RETURN(Node * sum, AddTyped(graph, context, {"", "Add", 14}, like, {term, added}, 1));
       term = sum->output(0);
@@ -280,7 +285,8 @@ absl::StatusOr<Value*> BuildMask(Graph& graph, const RewriteContext& context, co
     added = term;
   }
   Value* keep = nullptr;
-  for (auto [condition, inverted] : mask.conditions) {
+  for (const auto& [operand, inverted] : mask.conditions) {
+    RONDO_ASSIGN_OR_RETURN(Value * condition, Materialise(graph, context, like, operand));
     if (inverted) {
       RONDO_ASSIGN_OR_RETURN(Node * inverse, AddTyped(graph, context, {"", "Not", 1}, like, {condition}, 1));
       condition = inverse->output(0);
@@ -346,6 +352,15 @@ Value* ReplacedValue(Node* product, const Shape& result) {
   return dims.has_value() ? output : nullptr;
 }
 
+// Who asks for the shape of `value` asks `equal`, which has the same, so that only readers of its elements are left.
+void AskForShape(Graph& graph, Value* value, Value* equal) {
+  if (!SameShape(value, equal)) return;
+  const std::vector<Use> uses = value->uses();
+  for (const Use& use : uses) {
+    if (use.node->Is("Shape")) graph.SetInput(use.node, use.index, equal);
+  }
+}
+
 absl::StatusOr<bool> Fuse(Graph& graph, const RewriteContext& context, Node* node) {
   std::optional<Product> values = AsProduct(node);
   if (!values.has_value() || values->transpose_a || values->transpose_b || values->alpha != 1) return false;
@@ -359,6 +374,7 @@ absl::StatusOr<bool> Fuse(Graph& graph, const RewriteContext& context, Node* nod
   const DataType type = q.value->type().dtype;
   if (!IsFloat(q.value) || !IsFloat(v.value)) return false;
   const Shape result = {q.batch, q.heads, q.rows, v.size};
+  AskForShape(graph, node->output(0), scores.product.a);
   Value* replaced = ReplacedValue(node, result);
   if (replaced == nullptr) return false;
 
