@@ -12,6 +12,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "absl/functional/function_ref.h"
 #include "graph/rewrites/attention_operand.h"
 #include "graph/rewrites/list.h"
 #include "graph/rewrites/match.h"
@@ -51,8 +52,8 @@ std::optional<Product> AsProduct(Node* node) {
   p.node = node;
   p.a = node->input(0);
   p.b = node->input(1);
-  // Weights are constant; what attends and what is attended to is not.
-  if (p.a->is_constant() || p.b->is_constant()) return std::nullopt;
+  // What is attended to is computed; a product with a constant matrix is a linear layer.
+  if (p.b->is_constant()) return std::nullopt;
   const bool batched = RankOf(p.a) >= 3 && RankOf(p.b) >= 2 && RankOf(node->output(0)) >= 3;
   return batched ? std::make_optional(p) : std::nullopt;
 }
@@ -189,7 +190,9 @@ struct Operands {
   AttentionOperand q, k, v;
 };
 
-std::optional<Operands> FindOperands(const Product& scores, const Product& values) {
+// The best operands that `suits` takes.
+std::optional<Operands> FindOperands(const Product& scores, const Product& values,
+                                     absl::FunctionRef<bool(const Operands&)> suits) {
   const Shape batch = scores.BatchDims();
   const auto all = [](Value* value, const Shape& batch, AttentionRole second_last, AttentionRole last, bool scalable) {
     return AttentionOperands(TraceOfFactor(value, batch, second_last, last), scalable, /*castable=*/true);
@@ -204,7 +207,7 @@ std::optional<Operands> FindOperands(const Product& scores, const Product& value
       if (!Agree(k, v)) continue;
       for (const AttentionOperand& q : qs) {
         if (q.group == Dim(1) && q.batch == k.batch && q.heads == k.heads * k.group && q.size == k.size &&
-            q.value->type().dtype == k.value->type().dtype) {
+            q.value->type().dtype == k.value->type().dtype && suits({q, k, v})) {
           return Operands{q, k, v};
         }
       }
@@ -231,7 +234,7 @@ AttentionOperand Aligned(const MaskTerm& term, const Operands& o) {
   for (int i = 3; i <= RankOf(value); ++i) {
     const Dim& dim = (*value->type().shape)[RankOf(value) - i];
     const int in_view = term.view.rank() - i;
-    same_view &= dim == Dim(1) || (i <= 4 && in_view >= 0 && term.view[in_view] == target[4 - i] &&
+    same_view &= dim == Dim(1) || (term.view.rank() <= 4 && in_view >= 0 && term.view[in_view] == target[4 - i] &&
                                    (in_view > 0 || term.view.rank() == 4 || o.q.batch == Dim(1)));
   }
   AttentionOperand aligned;
@@ -315,41 +318,56 @@ absl::StatusOr<Value*> BuildMask(Graph& graph, const RewriteContext& context, co
   return where->output(0);
 }
 
-// What the attention's result [B, H, T, Dv] must become to stand for `target`: dims for a Reshape; empty when it is
-// that already. No value: not expressible.
-std::optional<std::vector<int64_t>> DimsFor(const Shape& result, const Value* target) {
+// What makes a value of the shape of another from the attention's result [B, H, T, Dv].
+struct View {
+  enum { kNone, kSqueeze, kReshape } kind = kNone;
+  std::vector<int64_t> dims;  // of the Reshape
+};
+
+std::optional<View> ViewAs(const Shape& result, const Value* target) {
+  if (RankOf(target) < 0) return std::nullopt;
   const Shape& shape = *target->type().shape;
-  if (result.size() == shape.size() && std::equal(result.begin(), result.end(), shape.begin())) {
-    return std::vector<int64_t>();
+  if (std::equal(result.begin(), result.end(), shape.begin(), shape.end())) return View{};
+  if (result[0] == Dim(1) && std::equal(result.begin() + 1, result.end(), shape.begin(), shape.end())) {
+    return View{View::kSqueeze, {}};
   }
-  std::vector<int64_t> dims;
+  View view{View::kReshape, {}};
   bool free = true;
   for (size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i].known()) {
-      if (shape[i].value() == 0) return std::nullopt;  // would copy a dim
-      dims.push_back(shape[i].value());
+    if (shape[i].known() && shape[i].value() != 0) {
+      view.dims.push_back(shape[i].value());
     } else if (i < result.size() && result[i] == shape[i]) {
-      dims.push_back(0);
+      view.dims.push_back(0);
     } else if (free) {
       free = false;
-      dims.push_back(-1);
+      view.dims.push_back(-1);
     } else {
       return std::nullopt;
     }
   }
-  return dims;
+  return view;
 }
 
-// The value that the attention replaces: the product itself, or the only view of it where that is easier to express.
+// The value that the attention replaces: the product's result, or the only view of it where that is easier to express;
+// null when neither is expressible.
 Value* ReplacedValue(Node* product, const Shape& result) {
   Value* output = product->output(0);
-  std::optional<std::vector<int64_t>> dims = DimsFor(result, output);
-  if (dims.has_value() && dims->empty()) return output;
+  const std::optional<View> view = ViewAs(result, output);
+  if (view.has_value() && view->kind == View::kNone) return output;
   if (Node* user = SoleUserOf(output)) {
     Value* viewed = user->output(0);
-    if (BeforeView(viewed) == output && RankOf(viewed) > 0 && DimsFor(result, viewed).has_value()) return viewed;
+    if (BeforeView(viewed) == output && ViewAs(result, viewed).has_value()) return viewed;
   }
-  return dims.has_value() ? output : nullptr;
+  return view.has_value() ? output : nullptr;
+}
+
+absl::StatusOr<Value*> AddView(Graph& graph, const RewriteContext& context, const Node& like, Value* result,
+                               const View& view) {
+  if (view.kind == View::kNone) return result;
+  if (view.kind == View::kReshape) return AddReshape(graph, context, like, result, view.dims);
+  Value* axes = graph.AddConstant("", Tensor::FromInt64s({0}));
+  RONDO_ASSIGN_OR_RETURN(Node * squeeze, AddTyped(graph, context, {"", "Squeeze", 13}, like, {result, axes}, 1));
+  return squeeze->output(0);
 }
 
 // Who asks for the shape of `value` asks `equal`, which has the same, so that only readers of its elements are left.
@@ -367,16 +385,19 @@ absl::StatusOr<bool> Fuse(Graph& graph, const RewriteContext& context, Node* nod
   Node* softmax = WalkProbabilities(values->a);
   Scores scores;
   if (softmax == nullptr || !WalkScores(softmax->input(0), false, kMaxSteps, &scores)) return false;
-  std::optional<Operands> operands = FindOperands(scores.product, *values);
+  AskForShape(graph, node->output(0), scores.product.a);
   Mask mask;
-  if (!operands.has_value() || !ReadMask(scores, *operands, &mask)) return false;
+  Shape result;
+  Value* replaced = nullptr;
+  const std::optional<Operands> operands = FindOperands(scores.product, *values, [&](const Operands& o) {
+    mask = Mask();
+    result = {o.q.batch, o.q.heads, o.q.rows, o.v.size};
+    replaced = ReplacedValue(node, result);
+    return replaced != nullptr && ReadMask(scores, o, &mask) && IsFloat(o.q.value) && IsFloat(o.v.value);
+  });
+  if (!operands.has_value()) return false;
   const auto& [q, k, v] = *operands;
   const DataType type = q.value->type().dtype;
-  if (!IsFloat(q.value) || !IsFloat(v.value)) return false;
-  const Shape result = {q.batch, q.heads, q.rows, v.size};
-  AskForShape(graph, node->output(0), scores.product.a);
-  Value* replaced = ReplacedValue(node, result);
-  if (replaced == nullptr) return false;
 
   std::vector<Value*> inputs(3);
   RONDO_ASSIGN_OR_RETURN(inputs[0], Materialise(graph, context, *node, q));
@@ -392,11 +413,7 @@ absl::StatusOr<bool> Fuse(Graph& graph, const RewriteContext& context, Node* nod
   }
   RONDO_ASSIGN_OR_RETURN(Node * fused,
                          AddTyped(graph, context, {"", "Attention", 23}, *node, inputs, 1, std::move(attributes)));
-  Value* end = fused->output(0);
-  const std::vector<int64_t> dims = *DimsFor(result, replaced);
-  if (!dims.empty()) {
-    RONDO_ASSIGN_OR_RETURN(end, AddReshape(graph, context, *node, end, dims));
-  }
+  RONDO_ASSIGN_OR_RETURN(Value * end, AddView(graph, context, *node, fused->output(0), *ViewAs(result, replaced)));
   if (type != replaced->type().dtype) {
     RONDO_ASSIGN_OR_RETURN(Node * cast, AddTyped(graph, context, {"", "Cast", 13}, *node, {end}, 1,
                                                  {{"to", static_cast<int64_t>(replaced->type().dtype)}}));

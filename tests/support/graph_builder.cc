@@ -7,6 +7,7 @@
 #include "graph/verify.h"
 #include "ops/infer.h"
 #include "ops/parallel.h"
+#include "tests/support/op_runner.h"
 
 namespace rondo {
 
@@ -108,6 +109,15 @@ std::vector<Tensor> RunGraph(const Graph& graph, const std::vector<Tensor>& inpu
     for (const RuntimeValue& output : *outputs) tensors.push_back(output.is_tensor() ? output.tensor() : Tensor());
   }
   return tensors;
+}
+
+void ExpectSameResults(Graph& graph, const std::vector<absl::string_view>& names, const std::vector<Tensor>& inputs,
+                       double tolerance) {
+  const std::vector<Tensor> before = RunGraph(graph, inputs, /*plain=*/true);
+  for (absl::string_view name : names) EXPECT_GT(ApplyRewrite(graph, name), 0) << name;
+  const std::vector<Tensor> after = RunGraph(graph, inputs, /*plain=*/true);
+  ASSERT_EQ(before.size(), after.size());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(FirstDifference(after[i], before[i], tolerance, tolerance), "");
 }
 
 }  // namespace rondo

@@ -46,6 +46,10 @@ absl::StatusOr<std::vector<RuntimeValue>> RunProgram(Program& program, const std
                                                      RegionState* state = nullptr);
 // One run of a copy of the graph, with or without rewrites; fails the test on errors.
 std::vector<Tensor> RunGraph(const Graph& graph, const std::vector<Tensor>& inputs, bool plain = false);
+// Applies the rewrites in `names`, each of which must fire, and checks that the results are still those of the
+// original.
+void ExpectSameResults(Graph& graph, const std::vector<absl::string_view>& names, const std::vector<Tensor>& inputs,
+                       double tolerance = 1e-5);
 
 }  // namespace rondo
 

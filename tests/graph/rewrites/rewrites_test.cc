@@ -17,16 +17,6 @@ using ::testing::Not;
 
 Tensor Scalar(float value) { return FloatTensor({}, {value}); }
 
-// Applies the rewrites in `names` to the builder's graph and checks that the results agree with those of the original.
-void ExpectSameResults(Graph& graph, const std::vector<absl::string_view>& names, const std::vector<Tensor>& inputs,
-                       double tolerance = 1e-5) {
-  const std::vector<Tensor> before = RunGraph(graph, inputs, /*plain=*/true);
-  for (absl::string_view name : names) EXPECT_GT(ApplyRewrite(graph, name), 0) << name;
-  const std::vector<Tensor> after = RunGraph(graph, inputs, /*plain=*/true);
-  ASSERT_EQ(before.size(), after.size());
-  for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(FirstDifference(after[i], before[i], tolerance, tolerance), "");
-}
-
 TEST(RewritesTest, UnknownNamesAreRefusedWithTheList) {
   Graph graph;
   auto reports = ApplyRewrites(graph, RewriteContext(), {"no_such"});
@@ -222,36 +212,6 @@ TEST(FuseConvTest, AbsorbsResidualAndActivation) {
   b.Output(b.Op("Relu", 14, {b.Op("Add", 14, {y, x})}));
   ExpectSameResults(b.graph(), {"fuse_conv"}, {RandomFloats({1, 4, 6, 6})}, 1e-4);
   EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("rondo::Conv"));
-}
-
-TEST(FuseAttentionTest, RecognisesScaledDotProductsWithAMask) {
-  for (bool nan_guard : {false, true}) {
-    GraphBuilder b;
-    const std::vector<std::string> dims = {"1", "2", "5", "8"};
-    Value* q = b.Input("q", DataType::kFloat, dims);
-    Value* k = b.Input("k", DataType::kFloat, dims);
-    Value* v = b.Input("v", DataType::kFloat, dims);
-    Value* mask = b.Input("mask", DataType::kFloat, {"1", "1", "5", "5"});
-    Value* kt = b.Op("Transpose", 13, {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
-    Value* scores = b.Op("Div", 14, {b.Op("MatMul", 13, {q, kt}), b.Constant(Scalar(std::sqrt(8.0f)))});
-    Value* p = b.Op("Softmax", 13, {b.Op("Add", 14, {scores, mask})}, {{"axis", int64_t{-1}}});
-    if (nan_guard) p = b.Op("Where", 16, {b.Op("IsNaN", 13, {p}), b.Constant(Scalar(0)), p});
-    b.Output(b.Op("MatMul", 13, {p, v}));
-    ExpectSameResults(b.graph(), {"fuse_attention"},
-                      {RandomFloats({1, 2, 5, 8}, 1), RandomFloats({1, 2, 5, 8}, 2), RandomFloats({1, 2, 5, 8}, 3),
-                       RandomFloats({1, 1, 5, 5}, 4)});
-    EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("Attention"));
-  }
-}
-
-TEST(FuseAttentionTest, ASoftmaxOverAnotherAxisIsNoAttention) {
-  GraphBuilder b;
-  const std::vector<std::string> dims = {"1", "2", "4", "4"};
-  Value* q = b.Input("q", DataType::kFloat, dims);
-  Value* kt = b.Op("Transpose", 13, {q}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
-  Value* p = b.Op("Softmax", 13, {b.Op("MatMul", 13, {q, kt})}, {{"axis", int64_t{2}}});
-  b.Output(b.Op("MatMul", 13, {p, q}));
-  EXPECT_EQ(ApplyRewrite(b.graph(), "fuse_attention"), 0);
 }
 
 }  // namespace
