@@ -41,7 +41,9 @@ PreparedAttention PrepareAttention(PrepareContext& ctx, const AttentionInputs& s
   const bool rounds = shapes.q.dtype == DataType::kFloat && shapes.softmax_precision != DataType::kUndefined &&
                       shapes.softmax_precision != DataType::kFloat;
   prepared.reference = ctx.plain() || doubles || rounds || shapes.scores != nullptr;
-  if (prepared.reference) {
+  if (prepared.reference && shapes.cache != nullptr) {
+    prepared.offset = layout->Add(CachedReferenceScratch(shapes, prepared.threads));
+  } else if (prepared.reference) {
     prepared.offset = layout->Add(ReferenceAttentionScratch(shapes, prepared.threads));
   } else {
     prepared.plan = PlanAttention(shapes, prepared.threads);
@@ -51,7 +53,9 @@ PreparedAttention PrepareAttention(PrepareContext& ctx, const AttentionInputs& s
 }
 
 void PreparedAttention::Run(const AttentionInputs& in, void* scratch) const {
-  if (reference) {
+  if (reference && in.cache != nullptr) {
+    CachedReferenceAttention(in, threads, ScratchAt<char>(scratch, offset));
+  } else if (reference) {
     ReferenceAttention(in, threads, ScratchAt<char>(scratch, offset));
   } else {
     RunAttention(in, plan, ScratchAt<char>(scratch, offset));

@@ -28,6 +28,7 @@
   X(Generator)                     \
   X(GridSample)                    \
   X(Image)                         \
+  X(KvAttention)                   \
   X(Logical)                       \
   X(LinearAttention)               \
   X(Loss)                          \

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "graph/numeric.h"
@@ -27,6 +28,8 @@ namespace {
 
 // Rows that share one pass over the keys: enough to hide the packing of a tile, few enough for the second-level cache.
 constexpr int64_t kRowsPerUnit = 192;
+// Units that a short query over a long cache is cut into, per thread: a busy core then delays few of them.
+constexpr int64_t kCachedUnitsPerThread = 4;
 // Keys below which a split costs more than it gives.
 constexpr int64_t kMinKeysPerSplit = 512;
 
@@ -71,7 +74,10 @@ AttentionPlan PlanAttention(const AttentionInputs& in, int threads) {
     plan.positions_per_unit = (plan.positions_per_unit + 1) / 2;
   }
   plan.rows_per_unit = plan.positions_per_unit * group;
-  if (units() < plan.threads) {
+  if (in.cache != nullptr) {
+    // The lengths are not known yet.
+    plan.max_splits = std::max<int64_t>(1, kCachedUnitsPerThread * plan.threads / std::max<int64_t>(units(), 1));
+  } else if (units() < plan.threads) {
     plan.max_splits = std::clamp<int64_t>(in.keys / kMinKeysPerSplit, 1, plan.threads);
   }
   const int64_t rows = plan.rows_per_unit, dp = Padded(in.head_size), dvp = Padded(in.v_head_size);
@@ -86,6 +92,26 @@ AttentionPlan PlanAttention(const AttentionInputs& in, int threads) {
   return plan;
 }
 
+namespace {
+
+int64_t QueryCount(const AttentionInputs& in, int64_t batch) {
+  return in.query_count != nullptr ? std::min(in.query_count[batch], in.queries) : in.queries;
+}
+
+void ZeroPaddingQueries(const AttentionInputs& in) {
+  const size_t bytes = ByteSize(in.y.dtype, in.v_head_size);
+  for (int64_t b = 0; b < in.batch; ++b) {
+    for (int64_t i = QueryCount(in, b); i < in.queries; ++i) {
+      for (int64_t h = 0; h < in.heads; ++h) {
+        const int64_t at = b * in.y.batch_stride + h * in.y.head_stride + i * in.y.row_stride;
+        std::memset(static_cast<char*>(const_cast<void*>(in.y.data)) + ByteSize(in.y.dtype, at), 0, bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
 void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* scratch) {
   const AttentionKernels& kernels = Kernels();
   float* floats = static_cast<float*>(scratch);
@@ -93,54 +119,63 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
   const int64_t blocks = (in.queries + plan.positions_per_unit - 1) / plan.positions_per_unit;
   const int64_t units = in.batch * in.kv_heads * blocks;
   if (units == 0) return;
+  ZeroPaddingQueries(in);
 
+  // Without positions where all its queries are padding.
   const auto unit_at = [&](int64_t index) {
     AttentionUnit unit{};
     const int64_t block = index % blocks;
     unit.kv_head = index / blocks % in.kv_heads;
     unit.batch = index / blocks / in.kv_heads;
     unit.first = block * plan.positions_per_unit;
-    unit.positions = std::min(plan.positions_per_unit, in.queries - unit.first);
-    KeyRange(in, unit.batch, unit.first, unit.positions, &unit.key_begin, &unit.key_end);
+    unit.positions = std::min(plan.positions_per_unit, QueryCount(in, unit.batch) - unit.first);
+    if (unit.positions > 0) KeyRange(in, unit.batch, unit.first, unit.positions, &unit.key_begin, &unit.key_end);
     return unit;
   };
   const auto worker_scratch = [&] { return floats + std::min(WorkerIndex(), plan.threads - 1) * plan.unit_floats; };
-
-  int64_t splits = 1;
-  int64_t longest = 0;
-  for (int64_t b = 0; b < in.batch; ++b) {
+  const auto keys_of = [&](int64_t batch) {
     int64_t begin, end;
-    KeyRange(in, b, 0, in.queries, &begin, &end);
-    longest = std::max(longest, end - begin);
+    KeyRange(in, batch, 0, std::max<int64_t>(QueryCount(in, batch), 1), &begin, &end);
+    return end - begin;
+  };
+  // By each sequence's own length, so that its result does not depend on what else is in the batch.
+  const auto splits_of = [&](int64_t batch) {
+    return plan.max_splits == 1 ? 1 : std::clamp<int64_t>(keys_of(batch) / kMinKeysPerSplit, 1, plan.max_splits);
+  };
+
+  int64_t longest = 0, most_splits = 1;
+  for (int64_t b = 0; b < in.batch; ++b) {
+    longest = std::max(longest, keys_of(b) / splits_of(b));
+    most_splits = std::max(most_splits, splits_of(b));
   }
-  if (plan.max_splits > 1) splits = std::clamp<int64_t>(longest / kMinKeysPerSplit, 1, plan.max_splits);
   // About 16 multiply-adds per nanosecond.
-  const double unit_ns = static_cast<double>(plan.positions_per_unit * group) *
-                             static_cast<double>(longest / splits + 1) *
+  const double unit_ns = static_cast<double>(plan.positions_per_unit * group) * static_cast<double>(longest + 1) *
                              static_cast<double>(in.head_size + in.v_head_size) / 16.0 +
                          300;
   const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(20000 / unit_ns));
-
-  if (splits == 1) {
-    ParallelFor(units, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) kernels.run_unit(in, unit_at(i), worker_scratch());
-    });
-    return;
-  }
   float* partials = floats + plan.threads * plan.unit_floats;
-  ParallelFor(units * splits, grain, [&](int64_t begin, int64_t end) {
+  ParallelFor(units * most_splits, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      AttentionUnit unit = unit_at(i / splits);
-      const int64_t tiles = (unit.key_end - unit.key_begin + kAttentionKeyTile - 1) / kAttentionKeyTile;
-      const int64_t from = tiles * (i % splits) / splits, to = tiles * (i % splits + 1) / splits;
-      unit.key_end = std::min(unit.key_end, unit.key_begin + to * kAttentionKeyTile);
-      unit.key_begin += from * kAttentionKeyTile;
-      unit.partial = partials + i * plan.partial_floats;
+      AttentionUnit unit = unit_at(i / most_splits);
+      const int64_t splits = splits_of(unit.batch), split = i % most_splits;
+      if (unit.positions <= 0 || split >= splits) continue;
+      if (splits > 1) {
+        // A cache's tiles lie at fixed positions.
+        const int64_t base = in.cache != nullptr ? unit.key_begin / kKvTile * kKvTile : unit.key_begin;
+        const int64_t tiles = (unit.key_end - base + kAttentionKeyTile - 1) / kAttentionKeyTile;
+        const int64_t from = tiles * split / splits, to = tiles * (split + 1) / splits;
+        unit.key_end = std::min(unit.key_end, base + to * kAttentionKeyTile);
+        unit.key_begin = std::max(unit.key_begin, base + from * kAttentionKeyTile);
+        unit.partial = partials + i * plan.partial_floats;
+      }
       kernels.run_unit(in, unit, worker_scratch());
     }
   });
   for (int64_t i = 0; i < units; ++i) {
-    kernels.merge(in, unit_at(i), partials + i * splits * plan.partial_floats, static_cast<int>(splits),
+    const AttentionUnit unit = unit_at(i);
+    const int64_t splits = splits_of(unit.batch);
+    if (unit.positions <= 0 || splits == 1) continue;
+    kernels.merge(in, unit, partials + i * most_splits * plan.partial_floats, static_cast<int>(splits),
                   plan.partial_floats);
   }
 }

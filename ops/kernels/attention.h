@@ -5,7 +5,7 @@
 //
 // over the keys j that query i may see; G = heads / kv_heads query heads share one key/value head, which is never
 // repeated. Operands are strided views (a cache's head stride is capacity * head size), so nothing is transposed or
-// gathered before. Two implementations:
+// gathered before. Or they lie in a KV cache (kvcache/kv_view.h), in any of its types. Two implementations:
 //   * RunAttention: tiles of keys with an online softmax (Dao et al., "FlashAttention"; Milakov and Gimelshein, "Online
 //     normalizer calculation for softmax"), scores never materialised, cost proportional to the keys that can be seen;
 //   * ReferenceAttention: one row of scores at a time, for checks, float64, and operators that expose their scores.
@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvcache/kv_view.h"
 #include "rondo/data_type.h"
 
 namespace rondo {
@@ -51,6 +52,9 @@ struct AttentionInputs {
   int64_t head_size = 0;    // of Q and K
   int64_t v_head_size = 0;  // of V and Y
   AttentionView q, k, v, y;
+  // [batch], null: none. Keys and values are those of the cache instead of `k` and `v`, at their positions. The caller
+  // sets key_begin, key_end and first_position from the views; `keys` bounds nothing.
+  const KvView* cache = nullptr;
 
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none; else cap(x) = softcap * tanh(x / softcap)
@@ -61,12 +65,17 @@ struct AttentionInputs {
   const int64_t* key_begin = nullptr;
   const int64_t* key_end = nullptr;
   const int64_t* first_position = nullptr;
+  // [batch], null: all. Queries from here on are padding and give zeros.
+  const int64_t* query_count = nullptr;
   bool causal = false;
   int64_t left_window = -1;
   int64_t right_window = -1;
 
   AttentionBias bias[2];         // unused where data is null
   const float* alibi = nullptr;  // [heads]; adds alibi[h] * (j - p)
+  // [heads, relative_distances]; adds row h at p - j, the last column for all greater distances. For causal attention.
+  const float* relative_bias = nullptr;
+  int64_t relative_distances = 0;
   const float* sinks = nullptr;  // [heads]; exp(sinks[h]) joins the softmax's denominator, with no value
 
   // Reference only.
@@ -96,6 +105,9 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
 
 size_t ReferenceAttentionScratch(const AttentionInputs& shapes, int threads);
 void ReferenceAttention(const AttentionInputs& in, int threads, void* scratch);
+// The same for a cache: each score is computed twice and none kept, so that scratch does not depend on lengths.
+size_t CachedReferenceScratch(const AttentionInputs& shapes, int threads);
+void CachedReferenceAttention(const AttentionInputs& in, int threads, void* scratch);
 
 // y[m][n] = x[m][k] * w[k][n] + bias[n] (null: none), dense. For operators that hold their own projections.
 void MultiplyRowMajor(int64_t m, int64_t n, int64_t k, const float* x, const float* w, const float* bias, float* y);
@@ -119,8 +131,8 @@ struct AttentionKernels {
                    int64_t ldc, bool add);
 };
 // Keys that are scored at once, and the padding of a head size.
-inline constexpr int64_t kAttentionKeyTile = 64;
-inline constexpr int64_t kAttentionLanePadding = 16;
+inline constexpr int64_t kAttentionKeyTile = kKvTile;
+inline constexpr int64_t kAttentionLanePadding = kKvRowPadding;
 // Query rows whose scores are alive at once.
 inline constexpr int64_t kAttentionPanel = 24;
 

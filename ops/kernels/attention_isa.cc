@@ -6,6 +6,9 @@
 // online softmax, P times V added to the unit's sums. Scores and the transposed tile stay in the first-level cache.
 // Rows are ordered by position first, heads second, so a panel's causal limits lie close together and whole panels
 // are skipped.
+//
+// Keys and values of a KV cache lie in such tiles already, K transposed, in the type of the cache: they are multiplied
+// where they are, each element converted on its way into a register, and nothing is packed.
 #include "ops/kernels/attention.h"
 #include "ops/kernels/simd.h"
 
@@ -61,9 +64,29 @@ void StoreFloats(const float* in, int64_t n, DataType dtype, void* out) {
   }
 }
 
+// The elements of a stored type, as floats. int8 without its scale.
+struct Half {
+  uint16_t bits;
+};
+struct Brain {
+  uint16_t bits;
+};
+RONDO_SIMD F LoadElements(const float* p) { return Load(p); }
+RONDO_SIMD F LoadElements(const Half* p) { return FromFloat16(LoadAs<U16>(p)); }
+RONDO_SIMD F LoadElements(const Brain* p) { return FromBFloat16(LoadAs<U16>(p)); }
+RONDO_SIMD F LoadElements(const int8_t* p) {
+#if defined(__AVX512F__)
+  return (F)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return (F)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  return __builtin_convertvector(__builtin_convertvector(LoadAs<I8>(p), I), F);
+#endif
+}
+
 // c[M][V vectors] (+)= a[M][k] * b[k][V vectors]. One row alone keeps four partial sums, else it would wait for each.
-template <int M, int V>
-void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
+template <int M, int V, typename T>
+void Block(int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c, int64_t ldc, bool add) {
   constexpr int kChains = M == 1 ? 4 : 1;
   F sum[kChains][M][V];
   for (int u = 0; u < kChains; ++u) {
@@ -77,7 +100,7 @@ void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, 
     for (int u = 0; u < kChains; ++u) {
       F row[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) row[v] = Load(b + (p + u) * ldb + v * kLanes);
+      for (int v = 0; v < V; ++v) row[v] = LoadElements(b + (p + u) * ldb + v * kLanes);
 #pragma GCC unroll 6
       for (int i = 0; i < M; ++i) {
         const F x = Set(a[i * lda + p + u]);
@@ -89,7 +112,7 @@ void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, 
   for (; p < k; ++p) {
     for (int i = 0; i < M; ++i) {
       const F x = Set(a[i * lda + p]);
-      for (int v = 0; v < V; ++v) sum[0][i][v] += x * Load(b + p * ldb + v * kLanes);
+      for (int v = 0; v < V; ++v) sum[0][i][v] += x * LoadElements(b + p * ldb + v * kLanes);
     }
   }
 #pragma GCC unroll 6
@@ -105,8 +128,8 @@ void Block(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, 
   }
 }
 
-template <int V>
-void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
+template <int V, typename T>
+void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c, int64_t ldc,
            bool add) {
   // Equal blocks: 7 rows are 4 + 3, not 6 and a lonely one.
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
@@ -140,8 +163,9 @@ void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const float* b, in
 }
 
 // c[m][n] (+)= a[m][k] * b[k][n], n a multiple of the lanes.
-void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
-              int64_t ldc, bool add) {
+template <typename T>
+void MultiplyBy(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c,
+                int64_t ldc, bool add) {
   int64_t j = 0;
   for (; j + kBlockVectors * kLanes <= n; j += kBlockVectors * kLanes) {
     Strip<kBlockVectors>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
@@ -160,6 +184,26 @@ void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, cons
 #endif
     default:
       break;
+  }
+}
+
+void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+              int64_t ldc, bool add) {
+  MultiplyBy(m, n, k, a, lda, b, ldb, c, ldc, add);
+}
+
+// The same for a `b` of any type, that begins `offset` elements after `data`.
+void MultiplyStored(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, DataType dtype, const void* data,
+                    int64_t offset, int64_t ldb, float* c, int64_t ldc, bool add) {
+  switch (dtype) {
+    case DataType::kFloat16:
+      return MultiplyBy(m, n, k, a, lda, static_cast<const Half*>(data) + offset, ldb, c, ldc, add);
+    case DataType::kBFloat16:
+      return MultiplyBy(m, n, k, a, lda, static_cast<const Brain*>(data) + offset, ldb, c, ldc, add);
+    case DataType::kInt8:
+      return MultiplyBy(m, n, k, a, lda, static_cast<const int8_t*>(data) + offset, ldb, c, ldc, add);
+    default:
+      return MultiplyBy(m, n, k, a, lda, static_cast<const float*>(data) + offset, ldb, c, ldc, add);
   }
 }
 
@@ -257,6 +301,78 @@ void PackKeys(const AttentionView& view, int64_t batch, int64_t head, int64_t fi
   }
 }
 
+// Keys [first, first + n) of one head: K as [head size][kTile], V as rows.
+struct Tile {
+  DataType dtype;
+  const void* k;
+  const void* v;
+  int64_t v_stride;
+  // int8: a score is to be multiplied by its key's, a probability by its value's. Null: 1.
+  const float* k_scales;
+  const float* v_scales;
+};
+// Room for a tile that does not lie as the products want it.
+struct TileBuffer {
+  float* keys;    // [padded head size][kTile]
+  float* values;  // [kTile][padded v head size]
+  float* rows;    // [kAttentionLanePadding][padded head size]
+};
+
+Tile PackTile(const AttentionInputs& in, const AttentionUnit& unit, int64_t first, int64_t n,
+              const TileBuffer& buffer) {
+  const int64_t dv = in.v_head_size, dvp = Padded(dv);
+  PackKeys(in.k, unit.batch, unit.kv_head, first, n, in.head_size, buffer.keys, buffer.rows);
+  Tile tile = {DataType::kFloat, buffer.keys, buffer.values, dvp, nullptr, nullptr};
+  if (in.v.dtype == DataType::kFloat && dv == dvp) {
+    tile.v = RowOf(in.v, unit.batch, unit.kv_head, first);
+    tile.v_stride = in.v.row_stride;
+    return tile;
+  }
+  for (int64_t j = 0; j < n; ++j) {
+    float* to = buffer.values + j * dvp;
+    LoadFloats(RowOf(in.v, unit.batch, unit.kv_head, first + j), in.v.dtype, dv, to);
+    for (int64_t i = dv; i < dvp; ++i) to[i] = 0.0f;
+  }
+  return tile;
+}
+
+// The tile of a cache where it lies. One in which a prefix ends is joined from both segments' tiles.
+Tile CachedTile(const KvView& view, int64_t head, int64_t first, const TileBuffer& buffer) {
+  const int64_t index = first / kTile;
+  const KvTile own = KvTileAt(view, first + kTile <= view.own_first ? view.prefix : view.own, head, index);
+  Tile tile = {view.dtype, own.k, own.v, view.v_row, own.k_scales, own.v_scales};
+  const int64_t shared = view.own_first - first;  // columns of the prefix
+  if (shared <= 0 || shared >= kTile) return tile;
+  const KvTile prefix = KvTileAt(view, view.prefix, head, index);
+  char* keys = reinterpret_cast<char*>(buffer.keys);
+  const int64_t bytes = view.element_bytes;
+  for (int64_t d = 0; d < view.head_size; ++d) {
+    const int64_t at = d * kTile * bytes;
+    memcpy(keys + at, prefix.k + at, static_cast<size_t>(shared * bytes));
+    memcpy(keys + at + shared * bytes, own.k + at + shared * bytes, static_cast<size_t>((kTile - shared) * bytes));
+  }
+  char* values = reinterpret_cast<char*>(buffer.values);
+  const int64_t cut = shared * view.v_row * bytes;
+  memcpy(values, prefix.v, static_cast<size_t>(cut));
+  memcpy(values + cut, own.v + cut, static_cast<size_t>(kTile * view.v_row * bytes - cut));
+  tile.k = keys;
+  tile.v = values;
+  if (own.k_scales != nullptr) {
+    float* scales = buffer.rows;  // [2][kTile]
+    for (int64_t j = 0; j < kTile; ++j) {
+      scales[j] = (j < shared ? prefix : own).k_scales[j];
+      scales[kTile + j] = (j < shared ? prefix : own).v_scales[j];
+    }
+    tile.k_scales = scales;
+    tile.v_scales = scales + kTile;
+  }
+  return tile;
+}
+
+void Rescale(const float* factors, int64_t n, float* x) {
+  for (int64_t j = 0; j < n; j += kLanes) Store(x + j, Load(x + j) * Load(factors + j));
+}
+
 // What the rows of one position may see, before the tile cuts it.
 struct Reach {
   int64_t begin, end;
@@ -304,6 +420,16 @@ void AddBias(const AttentionBias& bias, int64_t batch, int64_t head, int64_t que
   for (; j < n; ++j) scores[j] = b[j] != 0 ? scores[j] : kMinusInfinity;
 }
 
+// Adds the bias by distance to scores of keys [first, first + n), which are at most `position`.
+void AddRelativeBias(const AttentionInputs& in, int64_t head, int64_t position, int64_t first, int64_t n,
+                     float* scores) {
+  const float* row = in.relative_bias + head * in.relative_distances;
+  const int64_t last = in.relative_distances - 1;
+  const int64_t far = MinOf(MaxOf(position - last - first, 0), n);  // keys at the last distance or beyond
+  for (int64_t j = 0; j < far; ++j) scores[j] += row[last];
+  for (int64_t j = far; j < n; ++j) scores[j] += row[position - first - j];
+}
+
 struct RowState {
   float max, sum;
 };
@@ -329,6 +455,10 @@ float OnlineSoftmax(const AttentionInputs& in, const AttentionUnit& unit, int64_
     const int64_t p = (in.first_position != nullptr ? in.first_position[unit.batch] : 0) + query;
     const float slope = in.alibi[head];
     for (int64_t j = begin; j < end; ++j) scores[j] += slope * static_cast<float>(first + j - p);
+  }
+  if (in.relative_bias != nullptr) {
+    const int64_t p = (in.first_position != nullptr ? in.first_position[unit.batch] : 0) + query;
+    AddRelativeBias(in, head, p, first + begin, end - begin, scores + begin);
   }
   for (int64_t j = 0; j < begin; ++j) scores[j] = kMinusInfinity;
   for (int64_t j = end; j < padded; ++j) scores[j] = kMinusInfinity;
@@ -380,14 +510,15 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
   if (unit.partial == nullptr) scratch += rows * dvp;
   float* q = scratch;  // [rows][dp]
   scratch += rows * dp;
-  float* keys = scratch;  // [d][kTile]
+  TileBuffer buffer;
+  buffer.keys = scratch;
   scratch += dp * kTile;
-  float* values = scratch;  // [kTile][dvp]
+  buffer.values = scratch;
   scratch += kTile * dvp;
+  buffer.rows = scratch;
+  scratch += kAttentionLanePadding * dp;
   float* scores = scratch;  // [kAttentionPanel][kTile]
   scratch += kAttentionPanel * kTile;
-  float* convert = scratch;  // [kLanes][dp]
-  scratch += kAttentionLanePadding * dp;
   RowState* states = reinterpret_cast<RowState*>(scratch);  // [rows]
   scratch += rows * 2;
   Reach* reaches = reinterpret_cast<Reach*>(scratch);  // [positions]
@@ -407,37 +538,33 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
   const int64_t key_begin = reaches[0].begin;
   const int64_t key_end = reaches[unit.positions - 1].end;
 
-  for (int64_t first = key_begin; first < key_end; first += kTile) {
+  const int64_t first_tile = in.cache != nullptr ? key_begin / kTile * kTile : key_begin;
+  for (int64_t first = first_tile; first < key_end; first += kTile) {
     const int64_t n = MinOf(kTile, key_end - first);
     const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-    PackKeys(in.k, unit.batch, unit.kv_head, first, n, d, keys, convert);
-    const float* v = values;
-    int64_t v_stride = dvp;
-    if (in.v.dtype == DataType::kFloat && dv == dvp) {
-      v = reinterpret_cast<const float*>(RowOf(in.v, unit.batch, unit.kv_head, first));
-      v_stride = in.v.row_stride;
-    } else {
-      for (int64_t j = 0; j < n; ++j) {
-        LoadFloats(RowOf(in.v, unit.batch, unit.kv_head, first + j), in.v.dtype, dv, values + j * dvp);
-        for (int64_t i = dv; i < dvp; ++i) values[j * dvp + i] = 0.0f;
-      }
-    }
+    const int64_t hidden =
+        MaxOf(key_begin - first, 0);  // keys before any that can be seen: what lies there is not read
+    const Tile tile = in.cache != nullptr ? CachedTile(in.cache[unit.batch], unit.kv_head, first, buffer)
+                                          : PackTile(in, unit, first, n, buffer);
     for (int64_t r0 = 0; r0 < rows; r0 += kAttentionPanel) {
       const int64_t count = MinOf(kAttentionPanel, rows - r0);
       if (reaches[(r0 + count - 1) / group].end <= first || reaches[r0 / group].begin >= first + n) continue;
-      Multiply(count, padded, d, q + r0 * dp, dp, keys, kTile, scores, kTile, /*add=*/false);
+      MultiplyStored(count, padded, d, q + r0 * dp, dp, tile.dtype, tile.k, 0, kTile, scores, kTile, /*add=*/false);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t s = (r0 + i) / group;
         const int64_t head = unit.kv_head * group + (r0 + i) % group;
         RowState& state = states[r0 + i];
+        if (tile.k_scales != nullptr) Rescale(tile.k_scales, padded, scores + i * kTile);
         const float shrink =
             OnlineSoftmax(in, unit, unit.first + s, head, reaches[s], first, n, padded, scores + i * kTile, state);
+        if (tile.v_scales != nullptr) Rescale(tile.v_scales, padded, scores + i * kTile);
         if (shrink != 1.0f) {
           float* row = sums + (r0 + i) * dvp;
           for (int64_t j = 0; j < dvp; j += kLanes) Store(row + j, Load(row + j) * Set(shrink));
         }
       }
-      Multiply(count, dvp, n, scores, kTile, v, v_stride, sums + r0 * dvp, dvp, /*add=*/true);
+      MultiplyStored(count, dvp, n - hidden, scores + hidden, kTile, tile.dtype, tile.v, hidden * tile.v_stride,
+                     tile.v_stride, sums + r0 * dvp, dvp, /*add=*/true);
     }
   }
 
