@@ -1,0 +1,150 @@
+#include "kvcache/update.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace rondo {
+namespace {
+
+constexpr int kMaxSteps = 16;  // of transposes and identities in a row
+
+bool IsCopy(const Node* node) { return node->Is("Identity") || node->Is("Transpose") || node->Is("Cast"); }
+
+int RankOf(const Value* value) {
+  const ValueType& type = value->type();
+  return type.is_tensor() && type.shape.has_value() ? type.shape->rank() : -1;
+}
+
+std::vector<int64_t> PermOf(const Node* transpose, int rank) {
+  std::vector<int64_t> reversed(rank);
+  for (int i = 0; i < rank; ++i) reversed[i] = rank - 1 - i;
+  return transpose->IntsOr("perm", reversed);
+}
+
+int NormalAxis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
+
+bool IsGraphInput(const Value* value) { return value->producer() == nullptr && !value->is_constant(); }
+
+}  // namespace
+
+absl::string_view KvFormName(KvForm form) {
+  switch (form) {
+    case KvForm::kConcat:
+      return "Concat";
+    case KvForm::kTensorScatter:
+      return "TensorScatter";
+    case KvForm::kScatterND:
+      return "ScatterND";
+    case KvForm::kScatterElements:
+      return "ScatterElements";
+    case KvForm::kOnnxAttention:
+      return "Attention";
+    case KvForm::kGroupQueryAttention:
+      return "GroupQueryAttention";
+    case KvForm::kMultiHeadAttention:
+      return "MultiHeadAttention";
+    case KvForm::kPackedAttention:
+      return "packed Attention";
+  }
+  return "?";
+}
+
+const Value* StateBehind(const Value* value, std::vector<int64_t>* perm) {
+  const int rank = RankOf(value);
+  if (rank < 0) return nullptr;
+  perm->resize(rank);
+  std::iota(perm->begin(), perm->end(), 0);
+  for (int step = 0; step < kMaxSteps; ++step) {
+    if (IsGraphInput(value)) return value;
+    const Node* node = value->producer();
+    if (node == nullptr) return nullptr;
+    if (node->Is("Transpose")) {
+      const std::vector<int64_t> p = PermOf(node, rank);
+      if (static_cast<int>(p.size()) != rank) return nullptr;
+      for (int64_t& d : *perm) d = p[d];
+    } else if (!node->Is("Identity")) {
+      return nullptr;
+    }
+    value = node->input(0);
+  }
+  return nullptr;
+}
+
+int OutputReachedBy(const Graph& graph, const Value* value) {
+  std::vector<const Value*> reached = {value};
+  for (size_t i = 0; i < reached.size() && i < kMaxSteps; ++i) {
+    if (reached[i]->is_graph_output()) {
+      const auto it = std::find(graph.outputs().begin(), graph.outputs().end(), reached[i]);
+      return static_cast<int>(it - graph.outputs().begin());
+    }
+    for (const Use& use : reached[i]->uses()) {
+      if (use.index == 0 && IsCopy(use.node)) reached.push_back(use.node->output(0));
+    }
+  }
+  return -1;
+}
+
+std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
+  CacheUpdate update;
+  update.node = node;
+  int result = 0;
+  int rows_slot = -1, start_slot = -1;
+  int64_t axis = -2;
+  if (node->Is("Concat") && node->inputs().size() == 2) {
+    update.form = KvForm::kConcat;
+    rows_slot = 1 - slot;
+    update.rows_first = slot == 1;
+    axis = node->IntOr("axis", 0);
+  } else if (node->Is("TensorScatter") && slot == 0) {
+    update.form = KvForm::kTensorScatter;
+    rows_slot = 1;
+    start_slot = 2;
+    axis = node->IntOr("axis", -2);
+    update.circular = node->StringOr("mode", "linear") == "circular";
+  } else if (node->Is("ScatterND") && slot == 0 && node->StringOr("reduction", "none") == "none") {
+    update.form = KvForm::kScatterND;
+    rows_slot = 2;
+    start_slot = 1;
+    axis = 0;
+  } else if (node->Is("ScatterElements") && slot == 0 && node->StringOr("reduction", "none") == "none") {
+    update.form = KvForm::kScatterElements;
+    rows_slot = 2;
+    start_slot = 1;
+    axis = node->IntOr("axis", 0);
+  } else if (node->Is("Attention") && (slot == 4 || slot == 5)) {
+    update.form = KvForm::kOnnxAttention;
+    result = slot - 3;
+  } else if (node->Is("com.microsoft", "GroupQueryAttention") && (slot == 3 || slot == 4)) {
+    update.form = KvForm::kGroupQueryAttention;
+    result = slot - 2;
+  } else if (node->Is("com.microsoft", "MultiHeadAttention") && (slot == 6 || slot == 7)) {
+    update.form = KvForm::kMultiHeadAttention;
+    result = slot - 5;
+  } else if (node->Is("com.microsoft", "Attention") && slot == 4) {
+    update.form = KvForm::kPackedAttention;
+    result = 1;
+  } else {
+    return std::nullopt;
+  }
+  update.result = node->output(result);
+  if (update.result == nullptr) return std::nullopt;
+  Value* operand = node->input(slot);
+  if (operand == nullptr) return std::nullopt;
+  update.state = StateBehind(operand, &update.from_state);
+  if (update.state == nullptr) return std::nullopt;
+  const int rank = RankOf(operand);
+  update.axis = NormalAxis(axis, rank);
+  if (update.axis < 0 || update.axis >= rank) return std::nullopt;
+  if (rows_slot >= 0) {
+    update.rows = node->input(rows_slot);
+    std::vector<int64_t> unused;
+    // Two states joined are no update of either.
+    if (update.rows == nullptr || update.rows->is_constant() || StateBehind(update.rows, &unused) != nullptr) {
+      return std::nullopt;
+    }
+  }
+  if (start_slot >= 0) update.start = node->input(start_slot);
+  return update;
+}
+
+}  // namespace rondo
