@@ -38,6 +38,24 @@ std::vector<std::string> UnsupportedOperators(const Graph& graph) {
   return lines;
 }
 
+absl::Status Program::Rewrite(const ProgramOptions& options) {
+  RewriteContext context;
+  context.infer = [](Node& node) { return InferNode(node); };
+  context.evaluate = [this](const Node& node, absl::Span<const Tensor> inputs) {
+    return EvaluateNode(node, inputs, resources_);
+  };
+  context.fold_budget_bytes = graph_->ConstantBytes() + (size_t{1} << 20);
+  RONDO_ASSIGN_OR_RETURN(rewrites_, ApplyRewrites(*graph_, context, options.disabled_rewrites));
+  // Rewrites may have made more shapes known; the types of all values are final from here on.
+  RONDO_RETURN_IF_ERROR(InferGraph(*graph_));
+  if (!options.transform) return absl::OkStatus();
+  RONDO_ASSIGN_OR_RETURN(graph_, options.transform(std::move(graph_), context));
+  RONDO_ASSIGN_OR_RETURN(const std::vector<RewriteReport> again,
+                         ApplyRewrites(*graph_, context, options.disabled_rewrites));
+  for (size_t i = 0; i < again.size(); ++i) rewrites_[i].fired += again[i].fired;
+  return InferGraph(*graph_);
+}
+
 absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> graph, const ProgramOptions& options) {
   const std::vector<std::string> unsupported = UnsupportedOperators(*graph);
   if (!unsupported.empty()) {
@@ -55,20 +73,10 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> 
   resources.weights = program->weights_.get();
   ScopedThreads threads(resources.threads);
 
-  Graph& g = *program->graph_;
-  RONDO_RETURN_IF_ERROR(InferGraph(g));
-  if (!options.plain) {
-    RewriteContext context;
-    context.infer = [](Node& node) { return InferNode(node); };
-    context.evaluate = [&](const Node& node, absl::Span<const Tensor> inputs) {
-      return EvaluateNode(node, inputs, resources);
-    };
-    context.fold_budget_bytes = g.ConstantBytes() + (size_t{1} << 20);
-    RONDO_ASSIGN_OR_RETURN(program->rewrites_, ApplyRewrites(g, context, options.disabled_rewrites));
-    // Rewrites may have made more shapes known; the types of all values are final from here on.
-    RONDO_RETURN_IF_ERROR(InferGraph(g));
-  }
-  program->root_ = std::make_unique<RegionExecutable>(RegionOf(g), std::vector<Tensor>(), resources);
+  RONDO_RETURN_IF_ERROR(InferGraph(*program->graph_));
+  if (!options.plain) RONDO_RETURN_IF_ERROR(program->Rewrite(options));
+  program->root_ =
+      std::make_unique<RegionExecutable>(RegionOf(*program->graph_), std::vector<Tensor>(), program->resources_);
   return program;
 }
 

@@ -2,6 +2,7 @@
 #ifndef RONDO_EXECUTOR_PROGRAM_H_
 #define RONDO_EXECUTOR_PROGRAM_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct ProgramOptions {
   int64_t max_plans = 32;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;
   int64_t max_loop_iterations = 10'000'000;
+  // Called on the rewritten graph; what it returns is rewritten once more. Not called with `plain`.
+  std::function<absl::StatusOr<std::unique_ptr<Graph>>(std::unique_ptr<Graph> graph, const RewriteContext& context)>
+      transform;
 };
 
 class Program {
@@ -34,6 +38,7 @@ class Program {
 
  private:
   Program() = default;
+  absl::Status Rewrite(const ProgramOptions& options);
 
   std::unique_ptr<Graph> graph_;
   ProgramResources resources_;

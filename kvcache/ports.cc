@@ -96,12 +96,33 @@ class Finder {
       for (size_t o = 0; o < graph_.outputs().size() && !of_encoder; ++o) {
         const Value* output = graph_.outputs()[o];
         if (OutputTaken(static_cast<int>(o)) || output->type().dtype != input->type().dtype) continue;
-        if (name != output->name() && Stem(name) == Stem(output->name())) state.output = static_cast<int>(o);
+        if (name == output->name() || Stem(name) != Stem(output->name())) continue;
+        state.output = static_cast<int>(o);
+        FindGrowingAxis(input, output, &state);
       }
       if (state.output < 0 && !(absl::StartsWith(name, "past") && RankOf(input) >= 3)) continue;
       ports_.states.push_back(state);
       ports_.roles[i] = PortRole::kState;
     }
+  }
+
+  // The one dim in which a pair differs. Where the output's dims are not known, rows are the second last of a cache.
+  static void FindGrowingAxis(const Value* input, const Value* output, StatePort* state) {
+    const int rank = RankOf(input);
+    if (rank < 3) return;
+    const bool unknown = RankOf(output) != rank;
+    int differing = 0;
+    for (int d = 0; d < rank && !unknown; ++d) {
+      if (DimOf(input, d) == DimOf(output, d)) continue;
+      ++differing;
+      state->axis = d;
+    }
+    if ((unknown || differing > 1) && !DimOf(input, rank - 2).known()) {
+      state->axis = rank - 2;
+      differing = 1;
+    }
+    state->growing = differing == 1;
+    if (!state->growing) state->axis = -1;
   }
 
   PortRole RoleOf(const Value* input) const {

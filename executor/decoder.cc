@@ -1,0 +1,78 @@
+#include "executor/decoder.h"
+
+#include <algorithm>
+
+#include "graph/status.h"
+
+namespace rondo {
+
+void ChooseCacheBranch(Graph& graph, bool with_cache) {
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    Value* input = graph.inputs()[i];
+    if (input->name() != "use_cache_branch" || input->type().dtype != DataType::kBool) continue;
+    const ValueType& type = input->type();
+    const bool scalar = type.shape.has_value() && type.shape->rank() == 0;
+    Tensor choice = Tensor::Make(DataType::kBool, scalar ? Dims{} : Dims{1});
+    *choice.mutable_data<uint8_t>() = with_cache ? 1 : 0;
+    graph.ReplaceAllUses(input, graph.AddConstant("use_cache_branch.value", std::move(choice)));
+    graph.RemoveInput(static_cast<int>(i));
+    return;
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> graph, const DecoderOptions& options) {
+  std::unique_ptr<Decoder> decoder(new Decoder);
+  ChooseCacheBranch(*graph, true);
+  ProgramOptions program = options.program;
+  bool found = false;
+  std::string tokens;
+  program.transform = [&](std::unique_ptr<Graph> rewritten,
+                          const RewriteContext& context) -> absl::StatusOr<std::unique_ptr<Graph>> {
+    RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(*rewritten));
+    found = true;
+    tokens = rewritten->inputs()[decoder->ports_.tokens]->name();
+    if (!decoder->ports_.HasCache()) {
+      decoder->report_.why = "the model has no cache: every step runs the whole sequence";
+      return rewritten;
+    }
+    absl::StatusOr<LoweredDecoder> lowered = LowerDecoder(*rewritten, decoder->ports_, context, &decoder->report_);
+    if (!lowered.ok() || options.growing) return rewritten;
+    decoder->in_place_ = true;
+    decoder->layers_ = lowered->layers;
+    decoder->pads_ = lowered->pads;
+    decoder->max_length_ = lowered->max_length;
+    return std::move(lowered->graph);
+  };
+  RONDO_ASSIGN_OR_RETURN(decoder->program_, Program::Create(std::move(graph), program));
+  const Graph& g = decoder->program_->graph();
+  if (!found) {  // plain: no rewrites
+    RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(g));
+    decoder->report_.why = "rewrites are off";
+  }
+  const Value* logits = g.outputs()[decoder->in_place_ ? 0 : decoder->ports_.logits];
+  if (logits->type().shape.has_value() && !logits->type().shape->empty() && logits->type().shape->back().known()) {
+    decoder->vocabulary_ = logits->type().shape->back().value();
+  }
+  for (int i = 0; i < static_cast<int>(g.inputs().size()); ++i) {
+    const std::string& name = g.inputs()[i]->name();
+    if (!decoder->in_place_) {
+      const PortRole role = decoder->ports_.roles[i];
+      const bool constant_state = std::any_of(decoder->ports_.states.begin(), decoder->ports_.states.end(),
+                                              [&](const StatePort& s) { return s.input == i && s.output < 0; });
+      if (role == PortRole::kOther || constant_state) decoder->other_inputs_.push_back(i);
+    } else if (name == tokens) {
+      decoder->tokens_input_ = i;
+    } else if (name == kPositionsInput) {
+      decoder->positions_input_ = i;
+    } else if (name == kLastInput) {
+      decoder->last_input_ = i;
+    } else if (name == kCacheInput) {
+      decoder->cache_input_ = i;
+    } else {
+      decoder->other_inputs_.push_back(i);
+    }
+  }
+  return decoder;
+}
+
+}  // namespace rondo

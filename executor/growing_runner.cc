@@ -1,0 +1,284 @@
+// Steps of a decoder as it was exported: every step's cache outputs are the next one's inputs. Where the cache grows,
+// so do the shapes, and each length is a plan of its own. Slow, but right for anything: the fallback and the reference.
+#include <algorithm>
+#include <limits>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "executor/step_runner.h"
+#include "graph/numeric.h"
+#include "graph/status.h"
+#include "ops/parallel.h"
+
+namespace rondo {
+namespace {
+
+class GrowingRunner final : public StepRunner {
+ public:
+  GrowingRunner(const Decoder& decoder, StepRunnerOptions options)
+      : decoder_(decoder),
+        ports_(decoder.ports()),
+        graph_(decoder.program().graph()),
+        options_(std::move(options)),
+        segments_(options_.sequences + options_.prompts) {}
+
+  absl::Status Prefill(int segment, absl::Span<const int64_t> tokens, std::vector<float>* logits) override {
+    Segment& s = segments_[segment];
+    const int64_t limit = segment < options_.sequences ? options_.max_length : options_.max_prompt;
+    if (s.length + static_cast<int64_t>(tokens.size()) > limit) {
+      return OutOfRange("sequence ", segment, ": position ", s.length, " + ", tokens.size(), " tokens, the limit is ",
+                        limit, " (raise the maximal length)");
+    }
+    if (!ports_.HasCache()) {
+      std::vector<int64_t> all = s.tokens;
+      all.insert(all.end(), tokens.begin(), tokens.end());
+      RONDO_RETURN_IF_ERROR(Run(s, all, 0, logits));
+      s.tokens = std::move(all);
+    } else {
+      RONDO_RETURN_IF_ERROR(Run(s, tokens, s.length, logits));
+    }
+    s.length += static_cast<int64_t>(tokens.size());
+    return absl::OkStatus();
+  }
+
+  absl::Status Decode(absl::Span<const int> segments, absl::Span<const int64_t> tokens,
+                      absl::Span<std::vector<float>> logits) override {
+    for (size_t i = 0; i < segments.size(); ++i) {
+      RONDO_RETURN_IF_ERROR(Prefill(segments[i], tokens.subspan(i, 1), &logits[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Reset(int segment) override {
+    segments_[segment] = Segment();
+    return absl::OkStatus();
+  }
+  absl::Status Attach(int segment, int prompt) override {
+    segments_[segment] = segments_[prompt];  // handles: the tensors are never written again
+    return absl::OkStatus();
+  }
+  int64_t length(int segment) const override { return segments_[segment].length; }
+  absl::Status SetOthers(int segment, std::vector<RuntimeValue> values) override {
+    if (values.size() != decoder_.other_inputs().size()) {
+      return InvalidArgument("expected ", decoder_.other_inputs().size(), " further inputs, got ", values.size());
+    }
+    segments_[segment].others = std::move(values);
+    return absl::OkStatus();
+  }
+  int max_batch() const override { return 1; }
+  size_t cache_bytes() const override {
+    size_t bytes = 0;
+    for (const Segment& s : segments_) {
+      for (const RuntimeValue& state : s.states) bytes += state.is_tensor() ? state.tensor().bytes() : 0;
+    }
+    return bytes;
+  }
+  void SetHook(const StepHook* hook) override { state_.hook = hook; }
+
+ private:
+  struct Segment {
+    int64_t length = 0;
+    std::vector<int64_t> tokens;       // without a cache: all of them
+    std::vector<RuntimeValue> states;  // per ports_.states; empty before the first step
+    std::vector<RuntimeValue> others;
+  };
+
+  absl::Status Run(Segment& s, absl::Span<const int64_t> tokens, int64_t past, std::vector<float>* logits) {
+    const int64_t rows = static_cast<int64_t>(tokens.size());
+    if (s.others.size() != decoder_.other_inputs().size()) {
+      return InvalidArgument("the decoder's other inputs are not set: it needs ",
+                             graph_.inputs()[decoder_.other_inputs()[0]]->name());
+    }
+    if (s.states.empty()) RONDO_RETURN_IF_ERROR(MakeStates(&s));
+    std::vector<RuntimeValue> inputs(graph_.inputs().size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (ports_.roles[i] == PortRole::kState || ports_.roles[i] == PortRole::kOther) continue;
+      RONDO_ASSIGN_OR_RETURN(inputs[i], MakeInput(static_cast<int>(i), tokens, past));
+    }
+    for (size_t i = 0; i < s.states.size(); ++i) inputs[ports_.states[i].input] = s.states[i];
+    for (size_t i = 0; i < s.others.size(); ++i) inputs[decoder_.other_inputs()[i]] = s.others[i];
+    std::vector<const RuntimeValue*> pointers;
+    for (const RuntimeValue& input : inputs) pointers.push_back(&input);
+    std::vector<RuntimeValue> outputs(graph_.outputs().size());
+    std::vector<RuntimeValue*> results;
+    for (RuntimeValue& output : outputs) results.push_back(&output);
+    ScopedThreads threads(decoder_.program().resources().threads);
+    RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(pointers, absl::MakeSpan(results), &state_));
+    const RuntimeValue& result = outputs[ports_.logits];
+    if (!result.is_tensor() || result.tensor().rank() < 2) return InvalidArgument("the logits are no matrix");
+    const int64_t result_rows = result.tensor().rank() == 3 ? result.tensor().dim(1) : 1;
+    RONDO_RETURN_IF_ERROR(CopyLogits(result.tensor(), 0, std::min(rows, result_rows) - 1, logits));
+    for (size_t i = 0; i < s.states.size(); ++i) {
+      if (ports_.states[i].output >= 0) s.states[i] = std::move(outputs[ports_.states[i].output]);
+    }
+    return absl::OkStatus();
+  }
+
+  // Empty tensors where rows are added, zeros where they are written into a fixed length.
+  absl::Status MakeStates(Segment* s) {
+    s->states.resize(ports_.states.size());
+    for (size_t i = 0; i < ports_.states.size(); ++i) {
+      const StatePort& port = ports_.states[i];
+      if (port.output < 0) continue;  // among the other inputs
+      const Value* input = graph_.inputs()[port.input];
+      Dims dims;
+      for (int d = 0; d < input->type().shape->rank(); ++d) {
+        RONDO_ASSIGN_OR_RETURN(int64_t extent, StateDim(input, port, d));
+        dims.push_back(extent);
+      }
+      RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(input->type().dtype, dims));
+      s->states[i] = std::move(tensor);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int64_t> StateDim(const Value* input, const StatePort& port, int d) const {
+    const Dim& dim = (*input->type().shape)[d];
+    if (dim.known()) return dim.value();
+    if (d == port.axis) return 0;
+    if (dim.ToString() == ports_.batch_symbol) return 1;
+    // onnxruntime-genai leaves the head size open: it follows from the projections.
+    for (const Use& use : input->uses()) {
+      if (!use.node->Is("com.microsoft", "GroupQueryAttention")) continue;
+      const Value* query = use.node->input(0);
+      const bool packed = use.node->input(1) == nullptr;
+      const int64_t heads = use.node->IntOr("num_heads", 0) + (packed ? 2 * use.node->IntOr("kv_num_heads", 0) : 0);
+      const Dim& hidden = query->type().shape->back();
+      if (heads > 0 && hidden.known()) return hidden.value() / heads;
+    }
+    if (const int64_t size = HeadSizeOf(input); size > 0) return size;
+    return InvalidArgument("cache \"", input->name(), "\": nothing says how long dim ", d, " (", dim.ToString(),
+                           ") is at the start");
+  }
+
+  // The last dim of what is appended to the state.
+  static int64_t HeadSizeOf(const Value* input) {
+    for (const Use& use : input->uses()) {
+      if (!use.node->Is("Concat") || use.node->inputs().size() != 2) continue;
+      const ValueType& rows = use.node->input(1 - use.index)->type();
+      if (rows.shape.has_value() && !rows.shape->empty() && rows.shape->back().known()) {
+        return rows.shape->back().value();
+      }
+    }
+    return 0;
+  }
+
+  absl::StatusOr<RuntimeValue> MakeInput(int index, absl::Span<const int64_t> tokens, int64_t past) const {
+    const Value* input = graph_.inputs()[index];
+    const int64_t rows = static_cast<int64_t>(tokens.size());
+    const Shape& shape = *input->type().shape;
+    const int64_t keys = past + rows;
+    // Length of a dim that counts keys: that of a fixed cache, or as many as there are.
+    const auto key_dim = [&](const Dim& dim) { return dim.known() ? dim.value() : keys; };
+    Dims dims;
+    std::vector<double> elements;
+    switch (ports_.roles[index]) {
+      case PortRole::kTokens:
+        dims = {1, rows};
+        elements.assign(tokens.begin(), tokens.end());
+        break;
+      case PortRole::kMask:
+        dims = {1, key_dim(shape[1])};
+        for (int64_t j = 0; j < dims[1]; ++j) elements.push_back(j < keys ? 1 : 0);
+        break;
+      case PortRole::kMask4D: {
+        dims = {1, 1, rows, key_dim(shape[3])};
+        const bool boolean = input->type().dtype == DataType::kBool;
+        for (int64_t i = 0; i < rows; ++i) {
+          for (int64_t j = 0; j < dims[3]; ++j) {
+            const bool visible = j <= past + i;
+            elements.push_back(boolean ? visible : (visible ? 0.0 : -std::numeric_limits<double>::infinity()));
+          }
+        }
+        break;
+      }
+      case PortRole::kPositions:
+      case PortRole::kCachePosition:
+        dims = ports_.roles[index] == PortRole::kPositions ? Dims{1, rows} : Dims{rows};
+        for (int64_t i = 0; i < rows; ++i) elements.push_back(static_cast<double>(past + i));
+        break;
+      case PortRole::kWriteIndices:
+        dims = {1};
+        elements = {static_cast<double>(past)};
+        break;
+      case PortRole::kValidLengths:
+        dims = {1};
+        elements = {static_cast<double>(keys)};
+        break;
+      case PortRole::kKeepLogits:
+        if (shape.rank() == 1) dims = {1};
+        elements = {1};
+        break;
+      default:
+        return Internal("input \"", input->name(), "\" has no role");
+    }
+    RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(input->type().dtype, dims));
+    const auto fill = [&](auto* data) {
+      for (size_t i = 0; i < elements.size(); ++i) data[i] = static_cast<std::decay_t<decltype(*data)>>(elements[i]);
+    };
+    switch (input->type().dtype) {
+      case DataType::kInt64:
+        fill(tensor.mutable_data<int64_t>());
+        break;
+      case DataType::kInt32:
+        fill(tensor.mutable_data<int32_t>());
+        break;
+      case DataType::kFloat:
+        fill(tensor.mutable_data<float>());
+        break;
+      case DataType::kBool:
+        fill(tensor.mutable_data<uint8_t>());
+        break;
+      case DataType::kFloat16:
+        for (size_t i = 0; i < elements.size(); ++i) {
+          tensor.mutable_data<Float16>()[i] = Float16(static_cast<float>(elements[i]));
+        }
+        break;
+      default:
+        return Unimplemented("input \"", input->name(), "\" of type ", DataTypeName(input->type().dtype));
+    }
+    return RuntimeValue(std::move(tensor));
+  }
+
+  const Decoder& decoder_;
+  const DecoderPorts& ports_;
+  const Graph& graph_;
+  const StepRunnerOptions options_;
+  std::vector<Segment> segments_;
+  RegionState state_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepRunner>> MakeGrowingRunner(const Decoder& decoder,
+                                                              const StepRunnerOptions& options) {
+  if (decoder.in_place()) return InvalidArgument("the decoder was lowered: its cache is no longer in the graph");
+  return std::make_unique<GrowingRunner>(decoder, options);
+}
+
+absl::Status CopyLogits(const Tensor& logits, int64_t batch, int64_t row, std::vector<float>* out) {
+  if (logits.rank() != 3 && logits.rank() != 2) {
+    return InvalidArgument("logits of shape ", DimsToString(logits.dims()), ": expected [batch, rows, vocabulary]");
+  }
+  const int64_t vocabulary = logits.dim(logits.rank() - 1);
+  const int64_t rows = logits.rank() == 3 ? logits.dim(1) : 1;
+  const int64_t first = (batch * rows + row) * vocabulary;
+  out->resize(vocabulary);
+  switch (logits.dtype()) {
+    case DataType::kFloat:
+      std::copy_n(logits.data<float>() + first, vocabulary, out->data());
+      return absl::OkStatus();
+    case DataType::kFloat16:
+      std::transform(logits.data<Float16>() + first, logits.data<Float16>() + first + vocabulary, out->data(),
+                     [](Float16 x) { return static_cast<float>(x); });
+      return absl::OkStatus();
+    case DataType::kBFloat16:
+      std::transform(logits.data<BFloat16>() + first, logits.data<BFloat16>() + first + vocabulary, out->data(),
+                     [](BFloat16 x) { return static_cast<float>(x); });
+      return absl::OkStatus();
+    default:
+      return InvalidArgument("logits of type ", DataTypeName(logits.dtype()));
+  }
+}
+
+}  // namespace rondo
