@@ -250,6 +250,14 @@ class PackedMatMulNBits final : public Kernel {
   }
 };
 
+// Every element is the same number in float16.
+bool AreHalves(const Tensor& scales) {
+  if (scales.dtype() == DataType::kFloat16) return true;
+  if (scales.dtype() != DataType::kFloat) return false;
+  return std::all_of(scales.data<float>(), scales.data<float>() + scales.size(),
+                     [](float scale) { return static_cast<float>(Float16(scale)) == scale; });
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) {
   RONDO_ASSIGN_OR_RETURN(BlockQuantizedShape shape, ReadShape(ctx));
   RONDO_RETURN_IF_ERROR(CheckOperands(ctx, shape));
@@ -276,8 +284,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
   if (zeros.defined()) {
     shape.zero = zeros.dtype() == DataType::kUInt8 ? BlockQuantizedShape::kBytes : BlockQuantizedShape::kFloats;
   }
-  // The rounding of a scale to float16 is far below that of the activations to 8 bits.
-  shape.half_scales = kernel->int8;
+  // Without loss only: rounded scales change which of two close tokens a model chooses.
+  shape.half_scales = kernel->int8 && AreHalves(scales);
   kernel->shape = shape;
   const auto pack = [&]() -> absl::StatusOr<Tensor> {
     RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kUInt8, {static_cast<int64_t>(shape.bytes())}));
