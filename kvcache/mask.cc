@@ -201,10 +201,20 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
     }
   }
   RONDO_RETURN_IF_ERROR(CheckPoint(long_look, question, far, answer.window, bias));
+  // Some graphs are defined for one row after a past and for several without, but not for several after a past.
+  bool saw_rows = false, saw_past = false;
+  absl::Status undefined;
   for (const ProbePoint& point : prober.Points(question.capacity)) {
-    RONDO_ASSIGN_OR_RETURN(const MaskAt look, Look(prober, question, point));
-    RONDO_RETURN_IF_ERROR(CheckPoint(look, question, point, answer.window, bias));
+    const absl::StatusOr<MaskAt> look = Look(prober, question, point);
+    if (!look.ok()) {
+      undefined = look.status();
+      continue;
+    }
+    RONDO_RETURN_IF_ERROR(CheckPoint(*look, question, point, answer.window, bias));
+    saw_rows |= point.rows > 1;
+    saw_past |= point.past > 0;
   }
+  if (!undefined.ok() && !(saw_rows && saw_past)) return undefined;
   RONDO_RETURN_IF_ERROR(Describe(bias, &answer));
   return answer;
 }
