@@ -321,6 +321,8 @@ absl::StatusOr<BoundDims> ChooseDims(const Model& model, const std::map<std::str
     absl::StatusOr<BoundDims> bound = bind(defaults);
     if (bound.ok() && tried.insert(bound->chosen).second && InferWith(model, *bound).ok()) return bound;
   }
+  // A branch that is not taken may be all that does not fit.
+  if (model.Prepare(first.dims).ok()) return first;
   std::vector<std::string> flags;
   for (const PortInfo& port : model.inputs()) {
     auto it = first.dims.find(port.name);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/numeric.h"
 #include "tests/importer/model_builder.h"
+#include "tests/support/op_runner.h"
 #include "tests/support/paths.h"
 
 namespace rondo {
@@ -131,6 +132,21 @@ TEST(TensorReaderTest, BoolBytesBecomeZeroOrOne) {
   });
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   EXPECT_EQ(Elements<uint8_t>(*tensor), (std::vector<uint8_t>{0, 1, 1}));
+}
+
+// Case 46: an odd count leaves half a byte, which may hold anything.
+TEST(TensorReaderTest, UnusedHalfOfTheLastByteIsIgnored) {
+  for (const char last : {'\x03', '\xf3'}) {
+    absl::StatusOr<Tensor> tensor = ReadInitializer([&](TensorProto* w) {
+      w->set_data_type(21);  // uint4
+      w->add_dims(3);
+      w->set_raw_data(std::string("\x21") + last);
+    });
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    OpRunner cast("Cast", 21);
+    cast.Attr("to", int64_t{TensorProto::INT64}).Input(*tensor);
+    EXPECT_EQ(Int64s(cast.Run()[0]), (std::vector<int64_t>{1, 2, 3}));
+  }
 }
 
 TEST(TensorReaderTest, ValuesThatDoNotFitTheirTypeAreNamed) {
