@@ -31,6 +31,7 @@ absl::Status InferMaxUnpool(InferContext& ctx) {
   RONDO_RETURN_IF_ERROR(ctx.ExpectRank(0, window.rank() + 2, window.rank() + 2));
   Shape y = Shape::UnknownOfRank(window.rank() + 2);
   if (ctx.has_input(2)) {
+    RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(2, {DataType::kInt64}));
     if (const auto shape = ctx.constant_ints(2); shape.has_value()) {
       if (static_cast<int>(shape->size()) != window.rank() + 2) {
         return InvalidArgument("output_shape: expected ", window.rank() + 2, " values, got ", shape->size());

@@ -216,6 +216,7 @@ bool HasElements(const InferContext& ctx, int i) {
 // Infer
 
 absl::Status InferFromSizes(InferContext& ctx, const ResizeSpec& spec, Shape* out) {
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(spec.sizes, {DataType::kInt64, DataType::kInt32}));
   const size_t count = spec.axes.size();
   const std::optional<std::vector<Dim>> content = ctx.content(spec.sizes);
   if (!content.has_value()) {

@@ -174,6 +174,7 @@ absl::Status CheckLength(int64_t length, absl::string_view what) {
 
 // The one element of an integer input that holds a scalar, as far as it is known.
 absl::StatusOr<Dim> ScalarContent(const InferContext& ctx, int i, absl::string_view what) {
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(i, {DataType::kInt64, DataType::kInt32}));
   const std::optional<std::vector<Dim>> content = ctx.content(i);
   if (!content.has_value()) return Dim::Unknown();
   if (content->size() != 1) return InvalidArgument(what, ": expected one integer, got ", content->size());

@@ -123,6 +123,10 @@ TEST(MaxUnpoolTest, PutsValuesAtTheirIndices) {
   outside.Attr("kernel_shape", Ints{2}).Attr("strides", Ints{2}).Input(FloatTensor({1, 1, 2}, {5, 6}));
   outside.Input(Int64Tensor({1, 1, 2}, {1, 4}));
   EXPECT_NE(outside.RunError().find("index 4 is out of range [0, 3]"), std::string::npos) << outside.RunError();
+  OpRunner shape("MaxUnpool", 11);
+  shape.Attr("kernel_shape", Ints{2}).Input(FloatTensor({1, 1, 2}, {5, 6})).Input(Int64Tensor({1, 1, 2}, {1, 2}));
+  shape.Input(FloatTensor({3}, {1, 1, 4}));
+  EXPECT_NE(shape.RunError().find("input 2: expected int64, got float32"), std::string::npos) << shape.RunError();
 }
 
 TEST(MaxRoiPoolTest, PoolsCellsOfRegions) {

@@ -141,6 +141,9 @@ TEST(ResizeTest, BadScalesAndSizesAreErrors) {
   OpRunner negative("Resize", 13);
   negative.Input(FloatTensor({2}, {1, 2})).Absent().Absent().Constant(Int64Tensor({1}, {-4}));
   EXPECT_THAT(negative.RunError(), HasSubstr("sizes[0]: expected 0 to"));
+  OpRunner type("Resize", 13);
+  type.Input(FloatTensor({2}, {1, 2})).Absent().Absent().Input(FloatTensor({1}, {4}));
+  EXPECT_THAT(type.RunError(), HasSubstr("input 3: expected int64 or int32, got float32"));
   OpRunner neither("Resize", 13);
   neither.Input(FloatTensor({2}, {1, 2}));
   EXPECT_THAT(neither.RunError(), HasSubstr("expected scales or sizes, got neither"));

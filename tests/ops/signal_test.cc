@@ -118,5 +118,14 @@ TEST(StftTest, BadFramesAreErrors) {
   EXPECT_THAT(length.RunError(), HasSubstr("a signal of 20 has no frame of 21"));
 }
 
+TEST(StftTest, LengthsThatAreNoIntegersAreErrors) {
+  OpRunner step("STFT", 17);
+  step.Input(RandomFloats({1, 20, 1})).Input(FloatTensor({}, {4})).Absent().Constant(Int64Tensor({}, {4}));
+  EXPECT_THAT(step.RunError(), HasSubstr("input 1: expected int64 or int32, got float32"));
+  OpRunner length("STFT", 17);
+  length.Input(RandomFloats({1, 20, 1})).Constant(Int64Tensor({}, {4})).Absent().Input(FloatTensor({}, {4}));
+  EXPECT_THAT(length.RunError(), HasSubstr("input 3: expected int64 or int32, got float32"));
+}
+
 }  // namespace
 }  // namespace rondo
