@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tests/support/paths.h"
+#include "text/chat_template.h"
 #include "text/json.h"
 #include "text/tokenizer.h"
 
@@ -105,6 +106,30 @@ TEST_P(SharedTokenizerTest, EncodesPairs) {
 INSTANTIATE_TEST_SUITE_P(All, SharedTokenizerTest,
                          testing::Values("bytebpe_gpt2", "bytebpe_llama3", "bytebpe_qwen2", "spbpe_llama2",
                                          "unigram_xlmr", "wordpiece_bert"),
+                         [](const auto& info) { return std::string(info.param); });
+
+class SharedChatTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(SharedChatTest, RendersAndEncodesChats) {
+  RONDO_SKIP_WITHOUT_SHARED("tokenizers");
+  const std::string folder = SharedDir() + "/tokenizers/" + GetParam();
+  const auto tokenizer = Tokenizer::Load(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto vectors = ReadJsonFile(folder + "/chat.json");
+  ASSERT_TRUE(vectors.ok()) << vectors.status();
+  ASSERT_FALSE(vectors->Find("chats")->array()->empty());
+  for (const Json& chat : *vectors->Find("chats")->array()) {
+    ChatRequest request;
+    request.messages = *chat.Find("messages");
+    request.add_generation_prompt = *chat.Find("add_generation_prompt")->boolean();
+    const auto text = ApplyChatTemplate(**tokenizer, request);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_EQ(*text, *chat.Find("text")->string());
+    EXPECT_EQ((*tokenizer)->Encode(*text, /*add_special_tokens=*/false)->ids, Ids(chat.Find("ids")));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SharedChatTest, testing::Values("bytebpe_llama3", "bytebpe_qwen2"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(SharedModelsTest, TokenizersOfAllModelFoldersLoadAndRoundTrip) {
