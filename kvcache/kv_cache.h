@@ -39,7 +39,7 @@ struct KvLayer {
 };
 
 struct KvCacheConfig {
-  std::vector<KvLayer> layers;
+  std::vector<KvLayer> layers = {};
   int64_t sequences = 1;
   int64_t decode_capacity = 0;  // rows of a decode segment, those of its prefix not counted
   int64_t prompts = 0;
