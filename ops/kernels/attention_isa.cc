@@ -21,6 +21,10 @@ constexpr int64_t kTile = kAttentionKeyTile;
 // Rows of the register block; vectors across: 24 accumulators of 32 registers, or 12 of 16.
 constexpr int kBlockRows = 6;
 constexpr int kBlockVectors = kLanes == 16 ? 4 : 2;
+// How far ahead of its use a cache's tile is asked for: some hundred cycles at the rate of the products. Tiles lie one
+// after the other, so at the end of one that is the next.
+constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kStreamingRows = 12;
 
 inline int64_t Padded(int64_t n) {
   return (n + kAttentionLanePadding - 1) / kAttentionLanePadding * kAttentionLanePadding;
@@ -73,7 +77,14 @@ struct Brain {
 };
 RONDO_SIMD F LoadElements(const float* p) { return Load(p); }
 RONDO_SIMD F LoadElements(const Half* p) { return FromFloat16(LoadAs<U16>(p)); }
-RONDO_SIMD F LoadElements(const Brain* p) { return FromBFloat16(LoadAs<U16>(p)); }
+RONDO_SIMD F LoadElements(const Brain* p) {
+#if defined(__AVX512F__)
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return (F)_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+#else
+  return FromBFloat16(LoadAs<U16>(p));
+#endif
+}
 RONDO_SIMD F LoadElements(const int8_t* p) {
 #if defined(__AVX512F__)
   return (F)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
@@ -85,7 +96,8 @@ RONDO_SIMD F LoadElements(const int8_t* p) {
 }
 
 // c[M][V vectors] (+)= a[M][k] * b[k][V vectors]. One row alone keeps four partial sums, else it would wait for each.
-template <int M, int V, typename T>
+// `kStreams`: b comes from memory, in the order in which it lies there, and is asked for ahead.
+template <int M, int V, bool kStreams, typename T>
 void Block(int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c, int64_t ldc, bool add) {
   constexpr int kChains = M == 1 ? 4 : 1;
   F sum[kChains][M][V];
@@ -98,6 +110,12 @@ void Block(int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, floa
   for (; p + kChains <= k; p += kChains) {
 #pragma GCC unroll 4
     for (int u = 0; u < kChains; ++u) {
+      if (kStreams) {
+        const char* ahead = reinterpret_cast<const char*>(b + (p + u) * ldb) + kPrefetchBytes;
+        for (int64_t line = 0; line < static_cast<int64_t>(V * kLanes * sizeof(T)); line += 64) {
+          __builtin_prefetch(ahead + line);
+        }
+      }
       F row[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) row[v] = LoadElements(b + (p + u) * ldb + v * kLanes);
@@ -128,82 +146,88 @@ void Block(int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, floa
   }
 }
 
-template <int V, typename T>
+template <int V, bool kStreams, typename T>
+void BlockOf(int64_t rows, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c, int64_t ldc,
+             bool add) {
+  switch (rows) {
+    case 1:
+      return Block<1, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+    case 2:
+      return Block<2, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+    case 3:
+      return Block<3, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+    case 4:
+      return Block<4, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+    case 5:
+      return Block<5, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+    default:
+      return Block<6, V, kStreams>(k, a, lda, b, ldb, c, ldc, add);
+  }
+}
+
+template <int V, bool kStreams, typename T>
 void Strip(int64_t m, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c, int64_t ldc,
            bool add) {
   // Equal blocks: 7 rows are 4 + 3, not 6 and a lonely one.
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
-  int64_t row = 0;
-  for (int64_t i = 0; i < blocks; ++i) {
+  int64_t row = (m + blocks - 1) / blocks;
+  BlockOf<V, kStreams>(row, k, a, lda, b, ldb, c, ldc, add);
+  for (int64_t i = 1; i < blocks; ++i) {  // what the first has read is near
     const int64_t rows = (m - row + (blocks - i) - 1) / (blocks - i);
-    const float* ar = a + row * lda;
-    float* cr = c + row * ldc;
-    switch (rows) {
-      case 1:
-        Block<1, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-      case 2:
-        Block<2, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-      case 3:
-        Block<3, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-      case 4:
-        Block<4, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-      case 5:
-        Block<5, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-      default:
-        Block<6, V>(k, ar, lda, b, ldb, cr, ldc, add);
-        break;
-    }
+    BlockOf<V, false>(rows, k, a + row * lda, lda, b, ldb, c + row * ldc, ldc, add);
     row += rows;
   }
 }
 
-// c[m][n] (+)= a[m][k] * b[k][n], n a multiple of the lanes.
-template <typename T>
+// c[m][n] (+)= a[m][k] * b[k][n], n a multiple of the lanes, m > 0.
+template <bool kStreams, typename T>
 void MultiplyBy(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c,
                 int64_t ldc, bool add) {
   int64_t j = 0;
   for (; j + kBlockVectors * kLanes <= n; j += kBlockVectors * kLanes) {
-    Strip<kBlockVectors>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+    Strip<kBlockVectors, kStreams>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
   }
   switch ((n - j) / kLanes) {
     case 1:
-      Strip<1>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
-      break;
+      return Strip<1, false>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
 #if defined(__AVX512F__)
     case 2:
-      Strip<2>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
-      break;
+      return Strip<2, false>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
     case 3:
-      Strip<3>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
-      break;
+      return Strip<3, false>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
 #endif
     default:
-      break;
+      return;
   }
 }
 
 void Multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
               int64_t ldc, bool add) {
-  MultiplyBy(m, n, k, a, lda, b, ldb, c, ldc, add);
+  if (m > 0) MultiplyBy<false>(m, n, k, a, lda, b, ldb, c, ldc, add);
 }
 
-// The same for a `b` of any type, that begins `offset` elements after `data`.
+// The same for the elements of a tile, of any type. Few rows wait for the memory, many for the products.
+template <typename T>
+void MultiplyTile(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const T* b, int64_t ldb, float* c,
+                  int64_t ldc, bool add) {
+  if (m <= kStreamingRows) {
+    MultiplyBy<true>(m, n, k, a, lda, b, ldb, c, ldc, add);
+  } else {
+    MultiplyBy<false>(m, n, k, a, lda, b, ldb, c, ldc, add);
+  }
+}
+// `b` begins `offset` elements after `data`.
 void MultiplyStored(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, DataType dtype, const void* data,
                     int64_t offset, int64_t ldb, float* c, int64_t ldc, bool add) {
   switch (dtype) {
     case DataType::kFloat16:
-      return MultiplyBy(m, n, k, a, lda, static_cast<const Half*>(data) + offset, ldb, c, ldc, add);
+      return MultiplyTile(m, n, k, a, lda, static_cast<const Half*>(data) + offset, ldb, c, ldc, add);
     case DataType::kBFloat16:
-      return MultiplyBy(m, n, k, a, lda, static_cast<const Brain*>(data) + offset, ldb, c, ldc, add);
+      return MultiplyTile(m, n, k, a, lda, static_cast<const Brain*>(data) + offset, ldb, c, ldc, add);
     case DataType::kInt8:
-      return MultiplyBy(m, n, k, a, lda, static_cast<const int8_t*>(data) + offset, ldb, c, ldc, add);
+      return MultiplyTile(m, n, k, a, lda, static_cast<const int8_t*>(data) + offset, ldb, c, ldc, add);
     default:
-      return MultiplyBy(m, n, k, a, lda, static_cast<const float*>(data) + offset, ldb, c, ldc, add);
+      return MultiplyTile(m, n, k, a, lda, static_cast<const float*>(data) + offset, ldb, c, ldc, add);
   }
 }
 
