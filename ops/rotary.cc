@@ -26,7 +26,8 @@ struct RotaryShape {
   int64_t half;           // rotated pairs a head
   int64_t max_positions;  // rows of the tables
   bool interleaved;
-  enum { kPerToken, kTable, kTableFromOffset } positions;  // what picks the row of the tables
+  // What picks the row of the tables: the token, its place in the sequence (one table for all batches), an index.
+  enum { kPerToken, kPerPlace, kTable, kTableFromOffset } positions;
 };
 
 template <typename T>
@@ -35,21 +36,23 @@ absl::Status RunRotary(const RotaryShape& shape, const Slots& slots, RunContext&
   const T* cos = ctx.in<T>(slots.cos);
   const T* sin = ctx.in<T>(slots.sin);
   T* y = ctx.out<T>(0);
-  const int64_t* ids = shape.positions == RotaryShape::kPerToken ? nullptr : ctx.in<int64_t>(slots.positions);
+  const bool by_index = shape.positions == RotaryShape::kTable || shape.positions == RotaryShape::kTableFromOffset;
+  const int64_t* ids = by_index ? ctx.in<int64_t>(slots.positions) : nullptr;
   const int64_t tokens = shape.batch * shape.length;
   const auto row_of = [&](int64_t token) {
     if (shape.positions == RotaryShape::kPerToken) return token;
+    if (shape.positions == RotaryShape::kPerPlace) return token % shape.length;
     if (shape.positions == RotaryShape::kTable) return ids[token];
     // Wrapping addition of two values that a file chose; the range check that follows catches the rest.
     return static_cast<int64_t>(static_cast<uint64_t>(ids[0]) + static_cast<uint64_t>(token % shape.length));
   };
-  for (int64_t t = 0; t < tokens; ++t) {
+  for (int64_t t = 0; by_index && t < tokens; ++t) {
     const int64_t row = row_of(t);
     if (row < 0 || row >= shape.max_positions) {
       return OutOfRange("position ", row, " is out of range [0, ", shape.max_positions - 1, "] of the cos/sin tables");
     }
   }
-  const int64_t grain = std::max<int64_t>(1, 20000 / std::max<int64_t>(1, shape.heads * shape.size));
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, shape.heads * shape.size));
   ParallelFor(tokens, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t b = t / shape.length, s = t % shape.length, row = row_of(t);
@@ -128,12 +131,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareRotary(PrepareContext& ctx, const
                              DimsToString({shape.batch, shape.length}));
     }
   } else {
-    if (table_rank != 3 || cos[0] != shape.batch || cos[1] != shape.length) {
+    if (table_rank != 3 || (cos[0] != shape.batch && cos[0] != 1) || cos[1] != shape.length) {
       return InvalidArgument("cos_cache has shape ", DimsToString(cos), " without position_ids: expected ",
                              DimsToString({shape.batch, shape.length, shape.half}));
     }
-    shape.positions = RotaryShape::kPerToken;
-    shape.max_positions = shape.batch * shape.length;
+    shape.positions = cos[0] == shape.batch ? RotaryShape::kPerToken : RotaryShape::kPerPlace;
+    shape.max_positions = cos[0] * shape.length;
   }
   return DispatchResult<absl::StatusOr<std::unique_ptr<Kernel>>>(
       TypeList<float, Float16, BFloat16>{}, ctx.input_dtype(slots.x),
@@ -146,7 +149,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareRotary(PrepareContext& ctx, const
 // ---- RotaryEmbedding (23) ----
 // Y = X with the first rotary_embedding_dim elements of each head rotated by the position's angles.
 // Inputs: X [B, H, T, D] or [B, T, H * D]; cos_cache, sin_cache [positions, R / 2], or [B, T, R / 2] without
-//   position_ids; position_ids? int64 [B, T].
+//   position_ids, where rondo also takes a batch of 1 for all; position_ids? int64 [B, T].
 // Attributes: interleaved 0, num_heads (rank 3), rotary_embedding_dim 0 (= D).
 absl::Status InferOnnxRotary(InferContext& ctx) { return InferRotary(ctx, kOnnx); }
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxRotary(PrepareContext& ctx) { return PrepareRotary(ctx, kOnnx); }

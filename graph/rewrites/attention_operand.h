@@ -17,8 +17,8 @@ enum AttentionRole { kBatchRole, kRowsRole, kSizeRole };
 // One way to read an operand as [batch, heads, rows, size].
 struct AttentionOperand {
   Value* value = nullptr;
-  // What must be done to `value` first: split [batch, rows, heads * size]; put a batch axis of 1 before all others, or a
-  // rows axis of 1 before the last; then transpose by `perm`.
+  // What must be done to `value` first: split [batch, rows, heads * size]; put a batch axis of 1 before all others, or
+  // a rows axis of 1 before the last; then transpose by `perm`.
   enum { kNothing, kSplitHeads, kAddBatch, kAddRows } prepare = kNothing;
   std::vector<int64_t> perm = {0, 1, 2, 3};
 

@@ -16,9 +16,11 @@
   X(FuseLayerNorm, "fuse_layer_norm", "recognises decomposed LayerNormalization and RMSNormalization")        \
   X(FuseGelu, "fuse_gelu", "recognises decomposed Gelu, exact and tanh form")                                 \
   X(FuseSwish, "fuse_swish", "recognises Swish and the gated SwiGlu")                                         \
+  X(FuseRotaryEmbedding, "fuse_rotary_embedding", "recognises decomposed rotary position embedding")          \
   X(LowerMultiHeadAttention, "lower_multi_head_attention", "turns com.microsoft's attention into ai.onnx's")  \
   X(FuseAttention, "fuse_attention", "recognises decomposed scaled dot-product attention")                    \
   X(ShareHeads, "share_heads", "gives attention its keys and values as they were before their repetition")    \
+  X(AttentionRows, "attention_rows", "gives attention and rotary embedding rows of all heads, untransposed")  \
   X(FuseMatMul, "fuse_matmul", "gives products with constant matrices their bias, activation and residual")   \
   X(FuseConv, "fuse_conv", "gives convolutions their residual and activation")                                \
   X(ChannelsLast, "channels_last", "gives convolutions and poolings NHWC images")                             \

@@ -124,7 +124,13 @@ absl::StatusOr<Node*> AddTyped(Graph& graph, const RewriteContext& context, OpId
 
 absl::StatusOr<Value*> AddReshape(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
                                   absl::Span<const int64_t> dims) {
-  Value* shape = graph.AddConstant("", Tensor::FromInt64s(dims));
+  // Numbers instead of copies where they are known: remove_no_ops can then merge it with a view before.
+  std::vector<int64_t> numbers(dims.begin(), dims.end());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const Dim dim = static_cast<int>(i) < RankOf(value) ? (*value->type().shape)[i] : Dim::Unknown();
+    if (numbers[i] == 0 && dim.known()) numbers[i] = dim.value();
+  }
+  Value* shape = graph.AddConstant("", Tensor::FromInt64s(numbers));
   RONDO_ASSIGN_OR_RETURN(Node * reshape, AddTyped(graph, context, {"", "Reshape", 14}, like, {value, shape}, 1));
   return reshape->output(0);
 }

@@ -1,7 +1,7 @@
 // Removes nodes that change nothing: Identity, Dropout outside training, casts to the type a value has, products with
-// 1, transposes that keep the order, Reshape / Expand / Slice / Pad to the same shape, Concat and Sum of one; and
-// merges chains: transpose of transpose, reshape of reshape. Exporters emit hundreds of these; every pattern that
-// follows is written without them.
+// 1, transposes that keep the order, Reshape / Expand / Slice / Pad to the same shape, Concat and Sum of one, empty
+// operands of Concat; and merges chains: transpose of transpose, reshape of reshape. Exporters emit hundreds of these;
+// every pattern that follows is written without them.
 #include <algorithm>
 
 #include "graph/rewrites/list.h"
@@ -87,6 +87,23 @@ bool HandsOnItsInput(const Node& node) {
   return false;
 }
 
+// Takes an operand without elements out of a Concat; returns how many it took.
+int DropEmptyOperand(Graph& graph, Node* node) {
+  const int rank = RankOf(node->output(0));
+  const int count = static_cast<int>(node->inputs().size());
+  int64_t axis = node->IntOr("axis", 1);
+  if (axis < 0) axis += rank;
+  if (!node->Is("Concat") || count < 2 || axis < 0 || axis >= rank) return 0;
+  for (int i = 0; i < count; ++i) {
+    const Value* input = node->input(i);
+    if (RankOf(input) != rank || (*input->type().shape)[axis] != Dim(0)) continue;
+    for (int j = i; j + 1 < count; ++j) graph.SetInput(node, j, node->input(j + 1));
+    graph.ResizeInputs(node, count - 1);
+    return 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 absl::StatusOr<int> RemoveNoOps(Graph& graph, const RewriteContext& context) {
@@ -94,6 +111,7 @@ absl::StatusOr<int> RemoveNoOps(Graph& graph, const RewriteContext& context) {
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   for (Node* node : nodes) {
+    fired += DropEmptyOperand(graph, node);
     Value* out = node->output(0);
     if (out == nullptr || (out->uses().empty() && !out->is_graph_output())) continue;
     if (HandsOnItsInput(*node)) {

@@ -5,6 +5,10 @@
 #define RONDO_OPS_KERNELS_ROTARY_H_
 
 #include <cstdint>
+#include <type_traits>
+
+#include "graph/numeric.h"
+#include "ops/kernels/rotary_kernels.h"
 
 namespace rondo {
 
@@ -19,6 +23,12 @@ void RotateHead(const T* x, const T* cos, const T* sin, int64_t half, bool inter
       y[2 * i + 1] = T(s * a + c * b);
     }
     return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    return GetRotaryKernels().float32(x, cos, sin, half, y);
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    const auto bits = [](const Float16* p) { return reinterpret_cast<const uint16_t*>(p); };
+    return GetRotaryKernels().float16(bits(x), bits(cos), bits(sin), half, reinterpret_cast<uint16_t*>(y));
   }
   for (int64_t i = 0; i < half; ++i) {
     const float a = static_cast<float>(x[i]), b = static_cast<float>(x[i + half]);

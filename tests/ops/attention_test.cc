@@ -132,6 +132,19 @@ TEST(RotaryEmbeddingTest, TurnsPairsByTheAngleOfThePosition) {
   EXPECT_EQ(Floats(run.Run()[0]), (std::vector<float>{1, 2, 3, 4, -3, -4, 1, 2}));
 }
 
+TEST(RotaryEmbeddingTest, OneTableServesAllBatches) {
+  const Tensor x = RandomFloats({2, 3, 5, 8}), cos = RandomFloats({1, 5, 4}, 2), sin = RandomFloats({1, 5, 4}, 3);
+  const auto twice = [](const Tensor& t) {
+    std::vector<float> values = Floats(t), both = values;
+    both.insert(both.end(), values.begin(), values.end());
+    return FloatTensor({2, 5, 4}, both);
+  };
+  OpRunner one("RotaryEmbedding", 23), two("RotaryEmbedding", 23);
+  one.Input(x).Input(cos).Input(sin);
+  two.Input(x).Input(twice(cos)).Input(twice(sin));
+  EXPECT_EQ(FirstDifference(one.Run()[0], two.Run()[0], 0, 0), "");
+}
+
 TEST(RotaryEmbeddingTest, MicrosoftTakesPositionsSecondAndAnOffset) {
   OpRunner run("RotaryEmbedding", 1, "com.microsoft");
   run.Attr("interleaved", int64_t{1})

@@ -80,6 +80,35 @@ TEST(RemoveNoOpsTest, AReversingSliceStays) {
   EXPECT_EQ(ApplyRewrite(b.graph(), "remove_no_ops"), 0);
 }
 
+TEST(RemoveNoOpsTest, DropsFactorsOfOneAndEmptyOperands) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"n", "4"});
+  Value* empty = b.Op("Slice", 13,
+                      {x, b.Constant(Int64Tensor({1}, {4})), b.Constant(Int64Tensor({1}, {INT64_MAX})),
+                       b.Constant(Int64Tensor({1}, {1}))});
+  Value* v = b.Op("Mul", 14, {x, b.Constant(Scalar(1))});
+  v = b.Op("Concat", 13, {v, empty}, {{"axis", int64_t{1}}});
+  b.Output(b.Op("Relu", 14, {v}));
+  ExpectSameResults(b.graph(), {"remove_no_ops"}, {RandomFloats({3, 4})});
+  EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("Relu"));
+}
+
+TEST(RemoveNoOpsTest, AFactorOfOneThatAddsAnAxisStays) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"4"});
+  b.Output(b.Op("Relu", 14, {b.Op("Mul", 14, {x, b.Constant(FloatTensor({1, 1}, {1}))})}));
+  EXPECT_EQ(ApplyRewrite(b.graph(), "remove_no_ops"), 0);
+}
+
+TEST(RemoveNoOpsTest, AReshapeBackIsNone) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"batch", "seq", "8"});
+  Value* split = b.Op("Reshape", 14, {x, b.Constant(Int64Tensor({4}, {0, 0, 2, 4}))});
+  b.Output(b.Op("Relu", 14, {b.Op("Reshape", 14, {split, b.Constant(Int64Tensor({3}, {0, 0, 8}))})}));
+  ExpectSameResults(b.graph(), {"remove_no_ops"}, {RandomFloats({2, 3, 8})});
+  EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("Relu"));
+}
+
 TEST(ShareCommonTest, EqualNodesAreOne) {
   GraphBuilder b;
   Value* x = b.Input("x", DataType::kFloat, {"4"});
