@@ -273,11 +273,23 @@ KernelOr PrepareBiasMap(PrepareContext& ctx, const FloatMap& map) {
 KernelOr PrepareFastGelu(PrepareContext& ctx) { return PrepareBiasMap(ctx, kGeluTanh); }
 KernelOr PrepareBiasGelu(PrepareContext& ctx) { return PrepareBiasMap(ctx, kGeluErf); }
 
-// ---- SwiGlu (rondo) -------------------------------------------------------------------------------------------------
+// ---- SwiGLU-28, SwiGlu (rondo) --------------------------------------------------------------------------------------
 // Y = gate sigmoid(alpha gate) up. gate, up: one shape, floating point. alpha = 1. May run in place of either.
 
 absl::Status InferSwiGlu(InferContext& ctx) {
+  RONDO_RETURN_IF_ERROR(
+      ctx.ExpectDtype(0, {DataType::kFloat, DataType::kDouble, DataType::kFloat16, DataType::kBFloat16}));
   RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(0, 1));
+  if (ctx.has_shape(0) && ctx.has_shape(1)) {
+    const Shape &gate = ctx.shape(0), &up = ctx.shape(1);
+    bool differ = gate.rank() != up.rank();
+    for (int i = 0; !differ && i < gate.rank(); ++i) {
+      differ = gate[i].known() && up[i].known() && gate[i].value() != up[i].value();
+    }
+    if (differ) {
+      return InvalidArgument("expected inputs of one shape, got ", gate.ToString(), " and ", up.ToString());
+    }
+  }
   return InferBroadcast(ctx, 2, ctx.dtype(0));
 }
 
@@ -596,6 +608,12 @@ const OpDef kRows[] = {
      .prepare = PrepareQuickGelu,
      .in_place = InputBit(0)},
 
+    {.type = "SwiGLU",
+     .since = 28,
+     .inputs = {2, 2},
+     .infer = InferSwiGlu,
+     .prepare = PrepareSwiGlu,
+     .in_place = InputBit(0) | InputBit(1)},
     {.domain = kRondoDomain,
      .type = "SwiGlu",
      .inputs = {2, 2},

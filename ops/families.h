@@ -23,6 +23,7 @@
   X(DataMovement)                  \
   X(Detection)                     \
   X(Einsum)                        \
+  X(FlexAttention)                 \
   X(Fused)                         \
   X(Gather)                        \
   X(Generator)                     \
@@ -55,6 +56,7 @@
   X(Softmax)                       \
   X(Sort)                          \
   X(Text)                          \
+  X(Training)                      \
   X(Unary)                         \
   X(Variadic)
 

@@ -91,7 +91,8 @@ std::string Prefix(const Node& node) { return absl::StrCat(node.Describe(), ": "
 
 // Any other operator would take the captures of its subgraph for inputs.
 bool TakesSubgraphs(const Node& node) {
-  return node.Is("If") || node.Is("Loop") || node.Is("Scan") || node.Is("SequenceMap");
+  return node.Is("If") || node.Is("Loop") || node.Is("Scan") || node.Is("SequenceMap") ||
+         node.Is("ai.onnx.preview", "FlexAttention");
 }
 
 absl::StatusOr<const OpDef*> FindChecked(const Node& node) {
