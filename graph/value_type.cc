@@ -28,6 +28,14 @@ ValueType ValueType::Optional(ValueType element) {
   return type;
 }
 
+ValueType ValueType::Map(DataType key, ValueType element) {
+  ValueType type;
+  type.kind = Kind::kMap;
+  type.dtype = key;
+  type.element = std::make_shared<const ValueType>(std::move(element));
+  return type;
+}
+
 ValueType ValueType::State() {
   ValueType type;
   type.kind = Kind::kState;

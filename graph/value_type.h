@@ -22,6 +22,7 @@ struct ValueType {
   static ValueType Tensor(DataType dtype, std::optional<Shape> shape);
   static ValueType Sequence(ValueType element);
   static ValueType Optional(ValueType element);
+  static ValueType Map(DataType key, ValueType element);
   static ValueType State();  // a RuntimeState; only in graphs that rewrites made
 
   bool is_tensor() const { return kind == Kind::kTensor; }

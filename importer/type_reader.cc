@@ -1,6 +1,5 @@
 #include "importer/type_reader.h"
 
-#include <memory>
 #include <utility>
 
 #include "graph/status.h"
@@ -53,12 +52,9 @@ absl::StatusOr<ValueType> ReadType(const onnx::TypeProto& proto, const ImportLim
       return ValueType::Optional(std::move(element));
     }
     case onnx::TypeProto::kMapType: {
-      ValueType type;
-      type.kind = ValueType::Kind::kMap;
-      RONDO_ASSIGN_OR_RETURN(type.dtype, ReadElementType(proto.map_type().key_type()));
+      RONDO_ASSIGN_OR_RETURN(const DataType key, ReadElementType(proto.map_type().key_type()));
       RONDO_ASSIGN_OR_RETURN(ValueType element, ReadType(proto.map_type().value_type(), limits));
-      type.element = std::make_shared<const ValueType>(std::move(element));
-      return type;
+      return ValueType::Map(key, std::move(element));
     }
     case onnx::TypeProto::kSparseTensorType:
       return Unimplemented("sparse tensor as the type of a value");

@@ -36,6 +36,12 @@
   X(LinearAlgebra)                 \
   X(MatMul)                        \
   X(MatMulInteger)                 \
+  X(MlCategory)                    \
+  X(MlFeature)                     \
+  X(MlLinear)                      \
+  X(MlMap)                         \
+  X(MlSvm)                         \
+  X(MlTree)                        \
   X(Normalization)                 \
   X(Pool)                          \
   X(PoolOther)                     \
