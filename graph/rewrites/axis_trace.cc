@@ -167,6 +167,32 @@ bool AxisTrace::ThroughRepeats(const std::vector<Dim>& repeats, const Shape& sou
   return true;
 }
 
+// Indices 0 0 1 1: each element of the source's axis several times.
+bool AxisTrace::ThroughGather(const Node& gather, const Shape& source) {
+  int64_t axis = gather.IntOr("axis", 0);
+  if (axis < 0) axis += source.rank();
+  const std::optional<std::vector<int64_t>> indices = IntsConstant(gather.input(1));
+  if (!indices.has_value() || RankOf(gather.input(1)) != 1 || axis < 0 || axis >= rank() || !source[axis].known()) {
+    return false;
+  }
+  const int64_t elements = source[axis].value(), count = static_cast<int64_t>(indices->size());
+  if (elements == 0 || count == 0 || count % elements != 0 || axes_[axis].size() != 1) return false;
+  const int64_t times = count / elements;
+  for (int64_t i = 0; i < count; ++i) {
+    if ((*indices)[i] != i / times) return false;
+  }
+  if (times == 1) return true;
+  if (elements == 1) {
+    factors_[axes_[axis][0]].repeated = true;
+    axes_[axis].clear();
+    return true;
+  }
+  const std::vector<int> parts = Split(axes_[axis][0], {Dim(elements), Dim(times)});
+  factors_[parts[1]].repeated = true;
+  axes_[axis] = {parts[0]};
+  return true;
+}
+
 bool AxisTrace::StepBack() {
   Node* node = value_->producer();
   if (node == nullptr || value_->producer_index() != 0 || node->input(0) == nullptr) return false;
@@ -192,6 +218,8 @@ bool AxisTrace::StepBack() {
     std::optional<std::vector<int64_t>> repeats = IntsConstant(node->input(1));
     if (!repeats.has_value() || repeats->size() != axes_.size()) return false;
     passed = ThroughRepeats({repeats->begin(), repeats->end()}, from);
+  } else if (node->Is("Gather")) {
+    passed = ThroughGather(*node, from);
   } else if (node->Is("Concat")) {
     const std::vector<Value*>& inputs = node->inputs();
     if (std::any_of(inputs.begin(), inputs.end(), [&](const Value* v) { return v != source; })) return false;

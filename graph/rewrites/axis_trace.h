@@ -1,5 +1,5 @@
 // Follows a tensor backwards through operators that only move or repeat its elements: Transpose, Reshape and its kin,
-// Expand, Tile, Concat of one value with itself.
+// Expand, Tile, Concat of one value with itself, Gather of each index several times.
 //
 // Exporters write one thing in many ways: repeat_kv is Unsqueeze, Expand, Reshape; or Tile; a transposed key goes
 // through [batch * heads, rows, size] and back. So nothing is matched operator by operator. Each axis of the traced
@@ -54,6 +54,7 @@ class AxisTrace {
   bool ThroughView(const Shape& source);
   bool ThroughExpand(const Shape& source, const Shape& result);
   bool ThroughRepeats(const std::vector<Dim>& repeats, const Shape& source);
+  bool ThroughGather(const Node& gather, const Shape& source);
   // Replaces factor `id` by factors of these extents; returns their ids.
   std::vector<int> Split(int id, const std::vector<Dim>& extents);
 

@@ -77,7 +77,8 @@ struct MaskTerm {
   Value* value = nullptr;
   Shape view;  // the scores' shape where it applies
   enum { kAdded, kKeepsTrue, kDropsTrue } kind = kAdded;
-  double fill = 0;  // what replaces dropped scores
+  double fill = 0;    // what replaces dropped scores
+  double factor = 1;  // of what is added: the scores were scaled after it
 };
 
 // Everything between the product of queries and keys and the softmax.
@@ -103,9 +104,9 @@ Value* BeforeSoftcap(Value* value, double* softcap) {
   return inner;
 }
 
-// Walks from a value of scores back to the product of queries and keys. `bare`: a factor or cap was met, which a mask
-// term below it would have to be multiplied with.
-bool WalkScores(Value* value, bool bare, int steps, Scores* scores) {
+// Walks from a value of scores back to the product of queries and keys. scores->scale is, at each point, the product of
+// the factors that came after.
+bool WalkScores(Value* value, int steps, Scores* scores) {
   if (steps == 0 || !value->has_one_use() || RankOf(value) < 3) return false;
   Node* node = value->producer();
   if (std::optional<Product> product = AsProduct(node)) {
@@ -113,34 +114,34 @@ bool WalkScores(Value* value, bool bare, int steps, Scores* scores) {
     scores->scale *= product->alpha;
     return true;
   }
-  if (Value* source = BeforeBatchView(value)) return WalkScores(source, bare, steps - 1, scores);
+  if (Value* source = BeforeBatchView(value)) return WalkScores(source, steps - 1, scores);
   if (Node* cast = ProducerOf(value, "Cast")) {
-    return IsFloat(cast->input(0)) && IsFloat(value) && WalkScores(cast->input(0), bare, steps - 1, scores);
+    return IsFloat(cast->input(0)) && IsFloat(value) && WalkScores(cast->input(0), steps - 1, scores);
   }
   if (scores->softcap == 0) {
     if (Value* source = BeforeSoftcap(value, &scores->softcap)) {
       // Attention scales, then caps: a factor outside the cap cannot be said.
-      return !bare && WalkScores(source, true, steps - 1, scores);
+      return scores->scale == 1 && WalkScores(source, steps - 1, scores);
     }
   }
   if (auto scaled = WithScalar(ProducerOf(value, "Mul"))) {
     scores->scale *= scaled->second;
-    return WalkScores(scaled->first, true, steps - 1, scores);
+    return WalkScores(scaled->first, steps - 1, scores);
   }
   if (Node* div = ProducerOf(value, "Div")) {
     std::optional<double> divisor = ScalarConstant(div->input(1));
     if (!divisor.has_value() || *divisor == 0) return false;
     scores->scale /= *divisor;
-    return WalkScores(div->input(0), true, steps - 1, scores);
+    return WalkScores(div->input(0), steps - 1, scores);
   }
-  if (bare || RankOf(value) < 0) return false;
+  if (scores->softcap != 0) return false;  // it masks what it caps
   const Shape& view = *value->type().shape;
   if (Node* where = ProducerOf(value, "Where")) {
     for (int kept : {1, 2}) {
       std::optional<double> fill = ScalarConstant(where->input(3 - kept));
-      if (!fill.has_value() || *fill > kExcluding) continue;
+      if (!fill.has_value() || !(*fill * scores->scale <= kExcluding)) continue;
       scores->terms.push_back({where->input(0), view, kept == 1 ? MaskTerm::kKeepsTrue : MaskTerm::kDropsTrue, *fill});
-      return RankOf(where->input(kept)) == RankOf(value) && WalkScores(where->input(kept), false, steps - 1, scores);
+      return RankOf(where->input(kept)) == RankOf(value) && WalkScores(where->input(kept), steps - 1, scores);
     }
     return false;
   }
@@ -149,8 +150,8 @@ bool WalkScores(Value* value, bool bare, int steps, Scores* scores) {
   for (int i = 0; i < 2; ++i) {
     if (RankOf(add->input(i)) != RankOf(value)) continue;
     Scores with = *scores;
-    with.terms.push_back({add->input(1 - i), view, MaskTerm::kAdded});
-    if (!WalkScores(add->input(i), false, steps - 1, &with)) continue;
+    with.terms.push_back({add->input(1 - i), view, MaskTerm::kAdded, 0, scores->scale});
+    if (!WalkScores(add->input(i), steps - 1, &with)) continue;
     *scores = std::move(with);
     return true;
   }
@@ -252,7 +253,7 @@ AttentionOperand Aligned(const MaskTerm& term, const Operands& o) {
 }
 
 struct Mask {
-  std::vector<AttentionOperand> added;
+  std::vector<AttentionOperand> added;                        // each times its scale
   std::vector<std::pair<AttentionOperand, bool>> conditions;  // true keeps the score, unless inverted
   bool excludes = true;                                       // by -inf; otherwise by a large number
 };
@@ -267,6 +268,7 @@ bool ReadMask(const Scores& scores, const Operands& operands, Mask* mask) {
       if (!IsFloat(aligned.value)) return false;
       if (!mask->added.empty() && mask->added[0].value->type().dtype != type) return false;
       mask->added.push_back(aligned);
+      mask->added.back().scale = term.factor;
     } else {
       if (type != DataType::kBool) return false;
       mask->conditions.emplace_back(aligned, term.kind == MaskTerm::kDropsTrue);
@@ -281,6 +283,15 @@ absl::StatusOr<Value*> BuildMask(Graph& graph, const RewriteContext& context, co
   Value* added = nullptr;
   for (const AttentionOperand& operand : mask.added) {
     RONDO_ASSIGN_OR_RETURN(Value * term, Materialise(graph, context, like, operand));
+    if (operand.scale != 1) {
+      const std::vector<float> factor = {static_cast<float>(operand.scale)};
+      Value* scale = graph.AddConstant("", Tensor::FromVector(DataType::kFloat, {}, factor));
+      RONDO_ASSIGN_OR_RETURN(Node * cast, AddTyped(graph, context, {"", "Cast", 13}, like, {scale}, 1,
+                                                   {{"to", static_cast<int64_t>(term->type().dtype)}}));
+      RONDO_ASSIGN_OR_RETURN(Node * scaled,
+                             AddTyped(graph, context, {"", "Mul", 14}, like, {term, cast->output(0)}, 1));
+      term = scaled->output(0);
+    }
     if (added != nullptr) {
       RONDO_ASSIGN_OR_RETURN(Node * sum, AddTyped(graph, context, {"", "Add", 14}, like, {term, added}, 1));
       term = sum->output(0);
@@ -384,7 +395,7 @@ absl::StatusOr<bool> Fuse(Graph& graph, const RewriteContext& context, Node* nod
   if (!values.has_value() || values->transpose_a || values->transpose_b || values->alpha != 1) return false;
   Node* softmax = WalkProbabilities(values->a);
   Scores scores;
-  if (softmax == nullptr || !WalkScores(softmax->input(0), false, kMaxSteps, &scores)) return false;
+  if (softmax == nullptr || !WalkScores(softmax->input(0), kMaxSteps, &scores)) return false;
   AskForShape(graph, node->output(0), scores.product.a);
   Mask mask;
   Shape result;

@@ -267,9 +267,31 @@ TEST_F(FuseAttentionTest, ProbabilitiesThatOthersReadStay) {
   ExpectLeftAlone(MatMul(p, Repeat(v)));
 }
 
-TEST_F(FuseAttentionTest, AScaledMaskIsNoMask) {
-  Value* scores = Mul(Add(MatMul(q, SwapLast(Repeat(k))), mask), 0.5f);
+TEST_F(FuseAttentionTest, MasksAreScaledWithTheirScores) {
+  Value* scores = Where(keep, Add(MatMul(q, SwapLast(Repeat(k))), mask), Scalar(-FLT_MAX));
+  Value* y = MatMul(Softmax(b.Op("Div", 14, {scores, Scalar(4)})), Repeat(v));
+  b.Output(y);
+  ExpectSameResults(b.graph(), {"fuse_attention"}, Inputs(), 1e-4);
+  EXPECT_THAT(OperatorsOf(b.graph()), Contains("Attention"));
+  EXPECT_THAT(OperatorsOf(b.graph()), Not(Contains("MatMul")));
+}
+
+TEST_F(FuseAttentionTest, AMaskInsideTheCapIsNoMask) {
+  Value* scores = Add(MatMul(q, SwapLast(Repeat(k))), mask);
+  scores = Mul(b.Op("Tanh", 13, {b.Op("Div", 14, {scores, Scalar(3)})}), 3);
   ExpectLeftAlone(MatMul(Softmax(scores), Repeat(v)));
+}
+
+TEST_F(FuseAttentionTest, HeadsRepeatedByGather) {
+  const auto repeat = [&](Value* x) { return b.Op("Gather", 13, {x, Ints({0, 0, 1, 1})}, {{"axis", int64_t{1}}}); };
+  ExpectFused(MatMul(Softmax(MatMul(q, SwapLast(repeat(k)))), repeat(v)));
+}
+
+TEST_F(FuseAttentionTest, HeadsGatheredInAnotherOrderStayGathered) {
+  const auto gather = [&](Value* x) { return b.Op("Gather", 13, {x, Ints({1, 0, 1, 1})}, {{"axis", int64_t{1}}}); };
+  b.Output(MatMul(Softmax(MatMul(q, SwapLast(gather(k)))), gather(v)));
+  ExpectSameResults(b.graph(), {"fuse_attention"}, Inputs());
+  EXPECT_THAT(OperatorsOf(b.graph()), Contains("Gather"));
 }
 
 TEST_F(FuseAttentionTest, ScoresReplacedByAnOrdinaryNumberAreNotMasked) {
