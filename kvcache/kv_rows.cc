@@ -43,7 +43,9 @@ float Quantize(const From* x, int64_t n, int8_t* y, int64_t stride) {
   const float scale = std::max(largest / 127.0f, std::numeric_limits<float>::min());
   const float inverse = 1.0f / scale;
   Scatter(x, n, y, stride, [inverse](From f) {
-    return static_cast<int8_t>(std::clamp(std::nearbyint(static_cast<float>(f) * inverse), -127.0f, 127.0f));
+    // Adding 1.5 * 2^23 rounds to the nearest integer; the product is at most 127 by a rounding.
+    constexpr float kRound = 12582912.0f;
+    return static_cast<int8_t>(static_cast<int32_t>((static_cast<float>(f) * inverse + kRound) - kRound));
   });
   return scale;
 }

@@ -26,28 +26,6 @@ namespace {
 enum Input { kQ, kK, kV, kMask, kPastKey, kPastValue, kNonpad };
 enum Output { kY, kPresentKey, kPresentValue, kScores };
 
-// A query, key or value operand as [batch, heads, length, size].
-template <typename D>
-struct Operand {
-  D batch, heads, length, size;
-};
-
-template <typename D, typename Divide>
-absl::StatusOr<Operand<D>> ReadOperand(absl::Span<const D> dims, int64_t heads, const Divide& divide) {
-  if (dims.size() == 4) return Operand<D>{dims[0], dims[1], dims[2], dims[3]};
-  RONDO_ASSIGN_OR_RETURN(D size, divide(dims[2], heads));
-  return Operand<D>{dims[0], D(heads), dims[1], size};
-}
-
-template <typename Context>
-absl::Status ReadHeads(const Context& ctx, int rank, int64_t* q_heads, int64_t* kv_heads) {
-  *q_heads = *kv_heads = 0;
-  if (rank != 3) return absl::OkStatus();
-  RONDO_ASSIGN_OR_RETURN(*q_heads, HeadsAttribute(ctx.attributes, "q_num_heads"));
-  RONDO_ASSIGN_OR_RETURN(*kv_heads, HeadsAttribute(ctx.attributes, "kv_num_heads"));
-  return absl::OkStatus();
-}
-
 absl::Status InferAttention(InferContext& ctx) {
   for (int i : {kQ, kK, kV}) RONDO_RETURN_IF_ERROR(ctx.ExpectRank(i, 3, 4));
   if (ctx.has_input(kPastKey) != ctx.has_input(kPastValue)) {
@@ -70,21 +48,11 @@ absl::Status InferAttention(InferContext& ctx) {
     return InvalidArgument("Q, K and V: expected one rank, got ", rank, ", ", ctx.shape(kK).rank(), ", ",
                            ctx.shape(kV).rank());
   }
-  int64_t q_heads, kv_heads;
-  RONDO_RETURN_IF_ERROR(ReadHeads(ctx, rank, &q_heads, &kv_heads));
-  const auto divide = [](const Dim& d, int64_t n) { return DivideDim("hidden size", d, n); };
-  RONDO_ASSIGN_OR_RETURN(const auto q, ReadOperand<Dim>(ctx.shape(kQ), q_heads, divide));
-  RONDO_ASSIGN_OR_RETURN(const auto k, ReadOperand<Dim>(ctx.shape(kK), kv_heads, divide));
-  RONDO_ASSIGN_OR_RETURN(const auto v, ReadOperand<Dim>(ctx.shape(kV), kv_heads, divide));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of K", k.batch, "batch of Q", q.batch));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of V", v.batch, "batch of Q", q.batch));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("head size of K", k.size, "head size of Q", q.size));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("heads of V", v.heads, "heads of K", k.heads));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("length of V", v.length, "length of K", k.length));
-  if (q.heads.known() && k.heads.known() && (k.heads.value() == 0 || q.heads.value() % k.heads.value() != 0)) {
-    return InvalidArgument("query heads ", q.heads.value(), ": expected a multiple of the ", k.heads.value(),
-                           " key heads");
-  }
+  RONDO_ASSIGN_OR_RETURN(const AttentionHeads heads, ReadAttentionHeads(ctx.attributes, rank));
+  RONDO_ASSIGN_OR_RETURN(const auto q, ReadAttentionOperand("Q", ctx.shape(kQ), heads.q));
+  RONDO_ASSIGN_OR_RETURN(const auto k, ReadAttentionOperand("K", ctx.shape(kK), heads.kv));
+  RONDO_ASSIGN_OR_RETURN(const auto v, ReadAttentionOperand("V", ctx.shape(kV), heads.kv));
+  RONDO_RETURN_IF_ERROR(CheckAttentionOperands(q, k, v));
   Dim total = k.length;
   if (ctx.has_input(kPastKey)) {
     for (int i : {kPastKey, kPastValue}) RONDO_RETURN_IF_ERROR(ctx.ExpectRank(i, 4, 4));
@@ -106,8 +74,7 @@ absl::Status InferAttention(InferContext& ctx) {
     }
   }
   if (ctx.has_input(kNonpad)) RONDO_RETURN_IF_ERROR(ctx.ExpectRank(kNonpad, 1, 1));
-  ctx.SetOutput(kY, type,
-                rank == 4 ? Shape{q.batch, q.heads, q.length, v.size} : Shape{q.batch, q.length, q.heads * v.size});
+  ctx.SetOutput(kY, type, AttentionOutputShape(rank, q, v.size));
   ctx.SetOutput(kPresentKey, type, Shape{k.batch, k.heads, total, k.size});
   ctx.SetOutput(kPresentValue, v_type, Shape{v.batch, v.heads, total, v.size});
   ctx.SetOutput(kScores, type, Shape{q.batch, q.heads, q.length, total});
@@ -194,12 +161,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
   AttentionInputs& in = kernel->base;
   const Dims q_dims = ctx.input_dims(kQ), k_dims = ctx.input_dims(kK), v_dims = ctx.input_dims(kV);
   const int rank = static_cast<int>(q_dims.size());
-  int64_t q_heads, kv_heads;
-  RONDO_RETURN_IF_ERROR(ReadHeads(ctx, rank, &q_heads, &kv_heads));
-  const auto divide = [](int64_t d, int64_t n) -> absl::StatusOr<int64_t> { return d / n; };
-  RONDO_ASSIGN_OR_RETURN(const auto q, ReadOperand<int64_t>(q_dims, q_heads, divide));
-  RONDO_ASSIGN_OR_RETURN(const auto k, ReadOperand<int64_t>(k_dims, kv_heads, divide));
-  RONDO_ASSIGN_OR_RETURN(const auto v, ReadOperand<int64_t>(v_dims, kv_heads, divide));
+  RONDO_ASSIGN_OR_RETURN(const AttentionHeads heads, ReadAttentionHeads(ctx.attributes, rank));
+  const AttentionOperand<int64_t> q = ReadAttentionOperand(q_dims, heads.q);
+  const AttentionOperand<int64_t> k = ReadAttentionOperand(k_dims, heads.kv);
+  const AttentionOperand<int64_t> v = ReadAttentionOperand(v_dims, heads.kv);
   in.batch = q.batch;
   in.heads = q.heads;
   in.kv_heads = k.heads;
@@ -212,14 +177,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
   in.keys = kernel->past + k.length;
 
   const DataType type = ctx.input_dtype(kQ), v_type = ctx.input_dtype(kV);
-  const auto view = [&](const Operand<int64_t>& o, DataType dtype) {
-    return rank == 4 ? HeadsFirst(nullptr, dtype, o.heads, o.length, o.size)
-                     : RowsFirst(nullptr, dtype, o.length, o.size, o.heads * o.size);
-  };
-  in.q = view(q, type);
-  in.y = view({q.batch, q.heads, q.length, v.size}, type);
-  kernel->k_new = view(k, type);
-  kernel->v_new = view(v, v_type);
+  in.q = ViewOfOperand(rank, q, type);
+  in.y = ViewOfOperand(rank, {q.batch, q.heads, q.length, v.size}, type);
+  kernel->k_new = ViewOfOperand(rank, k, type);
+  kernel->v_new = ViewOfOperand(rank, v, v_type);
   in.k.dtype = type;
   in.v.dtype = v_type;
 

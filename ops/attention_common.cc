@@ -32,6 +32,48 @@ absl::StatusOr<int64_t> HeadsAttribute(const AttributeReader& attributes, absl::
   return heads;
 }
 
+absl::StatusOr<AttentionHeads> ReadAttentionHeads(const AttributeReader& attributes, int rank) {
+  AttentionHeads heads;
+  if (rank != 3) return heads;
+  RONDO_ASSIGN_OR_RETURN(heads.q, HeadsAttribute(attributes, "q_num_heads"));
+  RONDO_ASSIGN_OR_RETURN(heads.kv, HeadsAttribute(attributes, "kv_num_heads"));
+  return heads;
+}
+
+absl::StatusOr<AttentionOperand<Dim>> ReadAttentionOperand(absl::string_view name, const Shape& shape, int64_t heads) {
+  if (shape.rank() == 4) return AttentionOperand<Dim>{shape[0], shape[1], shape[2], shape[3]};
+  RONDO_ASSIGN_OR_RETURN(Dim size, DivideDim(absl::StrCat("hidden size of ", name), shape[2], heads));
+  return AttentionOperand<Dim>{shape[0], Dim(heads), shape[1], std::move(size)};
+}
+
+AttentionOperand<int64_t> ReadAttentionOperand(absl::Span<const int64_t> dims, int64_t heads) {
+  if (dims.size() == 4) return {dims[0], dims[1], dims[2], dims[3]};
+  return {dims[0], heads, dims[1], dims[2] / heads};
+}
+
+absl::Status CheckAttentionOperands(const AttentionOperand<Dim>& q, const AttentionOperand<Dim>& k,
+                                    const AttentionOperand<Dim>& v) {
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of K", k.batch, "batch of Q", q.batch));
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of V", v.batch, "batch of Q", q.batch));
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("head size of K", k.size, "head size of Q", q.size));
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("heads of V", v.heads, "heads of K", k.heads));
+  RONDO_RETURN_IF_ERROR(ExpectEqualDims("length of V", v.length, "length of K", k.length));
+  if (q.heads.known() && k.heads.known() && (k.heads.value() == 0 || q.heads.value() % k.heads.value() != 0)) {
+    return InvalidArgument("query heads ", q.heads.value(), ": expected a multiple of the ", k.heads.value(),
+                           " key heads");
+  }
+  return absl::OkStatus();
+}
+
+Shape AttentionOutputShape(int rank, const AttentionOperand<Dim>& q, const Dim& v_size) {
+  return rank == 4 ? Shape{q.batch, q.heads, q.length, v_size} : Shape{q.batch, q.length, q.heads * v_size};
+}
+
+AttentionView ViewOfOperand(int rank, const AttentionOperand<int64_t>& o, DataType dtype) {
+  return rank == 4 ? HeadsFirst(nullptr, dtype, o.heads, o.length, o.size)
+                   : RowsFirst(nullptr, dtype, o.length, o.size, o.heads * o.size);
+}
+
 PreparedAttention PrepareAttention(PrepareContext& ctx, const AttentionInputs& shapes, ScratchLayout* layout) {
   PreparedAttention prepared;
   prepared.threads = std::max(ctx.threads(), 1);

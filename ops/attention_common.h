@@ -38,6 +38,25 @@ absl::StatusOr<Dim> DivideDim(absl::string_view name, const Dim& a, int64_t divi
 // The attribute as a positive number of heads.
 absl::StatusOr<int64_t> HeadsAttribute(const AttributeReader& attributes, absl::string_view name);
 
+// A query, key or value operand: rank 4 [batch, heads, length, size] or 3 [batch, length, heads * size].
+template <typename D>
+struct AttentionOperand {
+  D batch, heads, length, size;
+};
+// The attributes q_num_heads and kv_num_heads, which operands of rank 3 need; zeros for rank 4.
+struct AttentionHeads {
+  int64_t q = 0, kv = 0;
+};
+absl::StatusOr<AttentionHeads> ReadAttentionHeads(const AttributeReader& attributes, int rank);
+absl::StatusOr<AttentionOperand<Dim>> ReadAttentionOperand(absl::string_view name, const Shape& shape, int64_t heads);
+AttentionOperand<int64_t> ReadAttentionOperand(absl::Span<const int64_t> dims, int64_t heads);
+// What holds for any attention: one batch, one head size of Q and K, as many rows of K as of V, heads that divide.
+absl::Status CheckAttentionOperands(const AttentionOperand<Dim>& q, const AttentionOperand<Dim>& k,
+                                    const AttentionOperand<Dim>& v);
+// Y's shape: Q's, with V's head size.
+Shape AttentionOutputShape(int rank, const AttentionOperand<Dim>& q, const Dim& v_size);
+AttentionView ViewOfOperand(int rank, const AttentionOperand<int64_t>& operand, DataType dtype);
+
 // Implementation chosen for one shape binding.
 struct PreparedAttention {
   AttentionPlan plan;

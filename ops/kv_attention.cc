@@ -30,32 +30,6 @@ enum Input { kQ, kK, kV, kCache, kRelativeBias, kAlibi, kSinks };
 
 constexpr int64_t kMaxLayer = 1 << 16;
 
-// An operand as [batch, heads, length, size].
-template <typename D>
-struct Operand {
-  D batch, heads, length, size;
-};
-absl::StatusOr<Operand<Dim>> ReadOperand(absl::string_view name, const Shape& shape, int64_t heads) {
-  if (shape.rank() == 4) return Operand<Dim>{shape[0], shape[1], shape[2], shape[3]};
-  RONDO_ASSIGN_OR_RETURN(Dim size, DivideDim(absl::StrCat("last dim of ", name), shape[2], heads));
-  return Operand<Dim>{shape[0], Dim(heads), shape[1], std::move(size)};
-}
-Operand<int64_t> ReadOperand(absl::Span<const int64_t> dims, int64_t heads) {
-  if (dims.size() == 4) return {dims[0], dims[1], dims[2], dims[3]};
-  return {dims[0], heads, dims[1], dims[2] / heads};
-}
-
-struct Heads {
-  int64_t q = 0, kv = 0;
-};
-absl::StatusOr<Heads> ReadHeads(const AttributeReader& attributes, int rank) {
-  Heads heads;
-  if (rank == 4) return heads;
-  RONDO_ASSIGN_OR_RETURN(heads.q, HeadsAttribute(attributes, "q_num_heads"));
-  RONDO_ASSIGN_OR_RETURN(heads.kv, HeadsAttribute(attributes, "kv_num_heads"));
-  return heads;
-}
-
 absl::Status CheckHeadsVector(const InferContext& ctx, int i, absl::string_view name, int rank, const Dim& heads) {
   if (!ctx.has_input(i)) return absl::OkStatus();
   RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(i, {DataType::kFloat}));
@@ -80,25 +54,16 @@ absl::Status InferKvAttention(InferContext& ctx) {
     return InvalidArgument("Q, K and V: expected one rank, got ", rank, ", ", ctx.shape(kK).rank(), ", ",
                            ctx.shape(kV).rank());
   }
-  RONDO_ASSIGN_OR_RETURN(const Heads heads, ReadHeads(ctx.attributes, rank));
-  RONDO_ASSIGN_OR_RETURN(const Operand<Dim> q, ReadOperand("Q", ctx.shape(kQ), heads.q));
-  RONDO_ASSIGN_OR_RETURN(const Operand<Dim> k, ReadOperand("K", ctx.shape(kK), heads.kv));
-  RONDO_ASSIGN_OR_RETURN(const Operand<Dim> v, ReadOperand("V", ctx.shape(kV), heads.kv));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of K", k.batch, "batch of Q", q.batch));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("batch of V", v.batch, "batch of Q", q.batch));
+  RONDO_ASSIGN_OR_RETURN(const AttentionHeads heads, ReadAttentionHeads(ctx.attributes, rank));
+  RONDO_ASSIGN_OR_RETURN(const auto q, ReadAttentionOperand("Q", ctx.shape(kQ), heads.q));
+  RONDO_ASSIGN_OR_RETURN(const auto k, ReadAttentionOperand("K", ctx.shape(kK), heads.kv));
+  RONDO_ASSIGN_OR_RETURN(const auto v, ReadAttentionOperand("V", ctx.shape(kV), heads.kv));
   RONDO_RETURN_IF_ERROR(ExpectEqualDims("length of K", k.length, "length of Q", q.length));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("length of V", v.length, "length of Q", q.length));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("heads of V", v.heads, "heads of K", k.heads));
-  RONDO_RETURN_IF_ERROR(ExpectEqualDims("head size of K", k.size, "head size of Q", q.size));
-  if (q.heads.known() && k.heads.known() && (k.heads.value() == 0 || q.heads.value() % k.heads.value() != 0)) {
-    return InvalidArgument("query heads ", q.heads.value(), ": expected a multiple of the ", k.heads.value(),
-                           " key heads");
-  }
+  RONDO_RETURN_IF_ERROR(CheckAttentionOperands(q, k, v));
   RONDO_RETURN_IF_ERROR(CheckHeadsVector(ctx, kRelativeBias, "relative_bias", 2, q.heads));
   RONDO_RETURN_IF_ERROR(CheckHeadsVector(ctx, kAlibi, "alibi_slopes", 1, q.heads));
   RONDO_RETURN_IF_ERROR(CheckHeadsVector(ctx, kSinks, "sinks", 1, q.heads));
-  ctx.SetOutput(0, ctx.dtype(kQ),
-                rank == 4 ? Shape{q.batch, q.heads, q.length, v.size} : Shape{q.batch, q.length, q.heads * v.size});
+  ctx.SetOutput(0, ctx.dtype(kQ), AttentionOutputShape(rank, q, v.size));
   return absl::OkStatus();
 }
 
@@ -191,10 +156,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareKvAttention(PrepareContext& ctx) 
   AttentionInputs& in = kernel->base;
   const Dims q_dims = ctx.input_dims(kQ);
   const int rank = static_cast<int>(q_dims.size());
-  RONDO_ASSIGN_OR_RETURN(const Heads heads, ReadHeads(ctx.attributes, rank));
-  const Operand<int64_t> q = ReadOperand(q_dims, heads.q);
-  const Operand<int64_t> k = ReadOperand(ctx.input_dims(kK), heads.kv);
-  const Operand<int64_t> v = ReadOperand(ctx.input_dims(kV), heads.kv);
+  RONDO_ASSIGN_OR_RETURN(const AttentionHeads heads, ReadAttentionHeads(ctx.attributes, rank));
+  const AttentionOperand<int64_t> q = ReadAttentionOperand(q_dims, heads.q);
+  const AttentionOperand<int64_t> k = ReadAttentionOperand(ctx.input_dims(kK), heads.kv);
+  const AttentionOperand<int64_t> v = ReadAttentionOperand(ctx.input_dims(kV), heads.kv);
   in.batch = q.batch;
   in.heads = q.heads;
   in.kv_heads = k.heads;
@@ -222,14 +187,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareKvAttention(PrepareContext& ctx) 
   }
 
   const DataType type = ctx.input_dtype(kQ);
-  const auto view = [&](const Operand<int64_t>& o) {
-    return rank == 4 ? HeadsFirst(nullptr, type, o.heads, o.length, o.size)
-                     : RowsFirst(nullptr, type, o.length, o.size, o.heads * o.size);
-  };
-  in.q = view(q);
-  in.y = view({q.batch, q.heads, q.length, v.size});
-  kernel->k_new = view(k);
-  kernel->v_new = view(v);
+  in.q = ViewOfOperand(rank, q, type);
+  in.y = ViewOfOperand(rank, {q.batch, q.heads, q.length, v.size}, type);
+  kernel->k_new = ViewOfOperand(rank, k, type);
+  kernel->v_new = ViewOfOperand(rank, v, type);
   ScratchLayout layout;
   kernel->views_offset = layout.Add(static_cast<size_t>(in.batch) * sizeof(KvView));
   kernel->lengths_offset = layout.Add(static_cast<size_t>(in.batch) * 4 * sizeof(int64_t));

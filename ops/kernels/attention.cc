@@ -148,13 +148,17 @@ void RunAttention(const AttentionInputs& in, const AttentionPlan& plan, void* sc
     longest = std::max(longest, keys_of(b) / splits_of(b));
     most_splits = std::max(most_splits, splits_of(b));
   }
-  // About 16 multiply-adds per nanosecond.
+  // Multiply-adds per nanosecond: few rows over keys that are to be packed are slow.
+  const double rate = in.cache != nullptr ? 48 : 16;
   const double unit_ns = static_cast<double>(plan.positions_per_unit * group) * static_cast<double>(longest + 1) *
-                             static_cast<double>(in.head_size + in.v_head_size) / 16.0 +
+                             static_cast<double>(in.head_size + in.v_head_size) / rate +
                          300;
-  const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(20000 / unit_ns));
+  // Below some 20 microseconds in all another thread is not worth its call; above, units are too few for big chunks.
+  const int64_t items = units * most_splits;
+  const int64_t grain =
+      static_cast<double>(items) * unit_ns < 20000 ? items : std::max<int64_t>(1, static_cast<int64_t>(5000 / unit_ns));
   float* partials = floats + plan.threads * plan.unit_floats;
-  ParallelFor(units * most_splits, grain, [&](int64_t begin, int64_t end) {
+  ParallelFor(items, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       AttentionUnit unit = unit_at(i / most_splits);
       const int64_t splits = splits_of(unit.batch), split = i % most_splits;

@@ -566,8 +566,8 @@ void RunUnit(const AttentionInputs& in, const AttentionUnit& unit, float* scratc
   for (int64_t first = first_tile; first < key_end; first += kTile) {
     const int64_t n = MinOf(kTile, key_end - first);
     const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-    const int64_t hidden =
-        MaxOf(key_begin - first, 0);  // keys before any that can be seen: what lies there is not read
+    // Keys before any that can be seen: what lies there is not read.
+    const int64_t hidden = MaxOf(key_begin - first, 0);
     const Tile tile = in.cache != nullptr ? CachedTile(in.cache[unit.batch], unit.kv_head, first, buffer)
                                           : PackTile(in, unit, first, n, buffer);
     for (int64_t r0 = 0; r0 < rows; r0 += kAttentionPanel) {

@@ -428,6 +428,21 @@ TEST(KvAttentionTest, WhatLiesBeyondTheValidRowsDoesNotMatter) {
   }
 }
 
+// The rows of a restored window begin within a tile; what was there before is NaN.
+TEST(KvAttentionTest, WhatLiesBeforeAWindowDoesNotMatter) {
+  const std::string path = NewTempDir() + "/session";
+  KvCacheConfig config = {.sequences = 2, .max_new_rows = 40};
+  config.layers = {{.window = 50}};
+  Layer a({4, 2, 16, 16}, {.window = 50}, config), b({4, 2, 16, 16}, {.window = 50}, config);
+  ASSERT_EQ(FirstBitThatDiffers(a, b, 0, 0, {40, 40, 37}), "");
+  ASSERT_TRUE(a.cache().Save(0, path).ok());
+  const std::vector<float> rows(2 * 500 * 16, std::nanf(""));
+  const KvRows bad = {rows.data(), DataType::kFloat, 500 * 16, 16};
+  ASSERT_TRUE(b.cache().Append(1, 500, {bad}, {bad}).ok());
+  ASSERT_TRUE(b.cache().Restore(1, path).ok());
+  EXPECT_EQ(FirstBitThatDiffers(a, b, 0, 1, {1, 1, 30, 1}), "");
+}
+
 TEST(KvAttentionTest, OneRowAtATimeEqualsTheWholePrefill) {
   Layer whole({14, 2, 64, 64}, {}), steps({14, 2, 64, 64}, {});
   whole.Draw(1, 100);
@@ -585,7 +600,7 @@ TEST_F(KvAttentionErrorTest, Attributes) {
     });
   };
   EXPECT_EQ(rank3(4, 2), "");
-  EXPECT_THAT(rank3(5, 2), HasSubstr("last dim of Q is 64: expected a multiple of 5"));
+  EXPECT_THAT(rank3(5, 2), HasSubstr("hidden size of Q is 64: expected a multiple of 5"));
   EXPECT_THAT(rank3(0, 2), HasSubstr("q_num_heads"));
   EXPECT_THAT(Error([&](OpRunner& run) { run.Attr("window", int64_t{0}); }), HasSubstr("\"window\" is 0"));
   EXPECT_THAT(Error([&](OpRunner& run) { run.Attr("softcap", -1.0f); }), HasSubstr("\"softcap\" is -1"));
