@@ -8,14 +8,6 @@
 namespace rondo {
 namespace {
 
-ProgramOptions ProgramOptionsOf(const ModelOptions& options) {
-  ProgramOptions program;
-  program.threads = options.threads;
-  program.plain = options.plain;
-  program.disabled_rewrites = options.disabled_rewrites;
-  return program;
-}
-
 // A Graphviz string: quotes and backslashes escaped, control characters replaced, long text cut.
 std::string Quoted(absl::string_view text) {
   constexpr size_t kLongest = 60;

@@ -34,6 +34,17 @@ absl::StatusOr<ImportedModel> ImportFor(const std::string& file, const ModelOpti
   return ImportModel(file, import);
 }
 
+ProgramOptions ProgramOptionsOf(const ModelOptions& options) {
+  ProgramOptions program;
+  program.threads = options.threads;
+  program.plain = options.plain;
+  program.disabled_rewrites = options.disabled_rewrites;
+  program.max_plans = options.max_plans;
+  program.max_tensor_bytes = options.max_tensor_bytes;
+  program.max_loop_iterations = options.max_loop_iterations;
+  return program;
+}
+
 PortInfo MakePortInfo(const std::string& name, const ValueType& type) {
   PortInfo port;
   port.name = name;
@@ -62,14 +73,7 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   }
   std::vector<std::string> names;
   for (const Value* output : imported.graph->outputs()) names.push_back(output->name());
-  ProgramOptions program;
-  program.threads = options.threads;
-  program.plain = options.plain;
-  program.disabled_rewrites = options.disabled_rewrites;
-  program.max_plans = options.max_plans;
-  program.max_tensor_bytes = options.max_tensor_bytes;
-  program.max_loop_iterations = options.max_loop_iterations;
-  absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), program);
+  absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), ProgramOptionsOf(options));
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(file, ": "));
   impl.program = *std::move(made);
   for (size_t i = 0; i < names.size(); ++i) {
@@ -167,8 +171,8 @@ absl::StatusOr<PlanInfo> Model::Prepare(const std::map<std::string, std::vector<
   return info;
 }
 
-CacheCounters Model::cache_counters() const {
-  const CacheStats stats = impl_->program->primitives().stats();
+CacheCounters CountersOf(const PrimitiveCache& cache) {
+  const CacheStats stats = cache.stats();
   CacheCounters counters;
   counters.entries = stats.entries;
   counters.hits = stats.hits;
@@ -179,6 +183,8 @@ CacheCounters Model::cache_counters() const {
   counters.creation_seconds = stats.creation_seconds;
   return counters;
 }
+
+CacheCounters Model::cache_counters() const { return CountersOf(impl_->program->primitives()); }
 
 size_t Model::packed_weight_bytes() const { return impl_->program->weights().bytes(); }
 

@@ -8,6 +8,7 @@
 
 #include "executor/program.h"
 #include "importer/importer.h"
+#include "ops/primitive_cache.h"
 #include "rondo/model.h"
 
 namespace rondo {
@@ -32,6 +33,9 @@ struct ModelAccess {
 absl::StatusOr<std::string> ModelFile(const std::string& path);
 
 absl::StatusOr<ImportedModel> ImportFor(const std::string& file, const ModelOptions& options);
+
+ProgramOptions ProgramOptionsOf(const ModelOptions& options);
+CacheCounters CountersOf(const PrimitiveCache& cache);
 
 PortInfo MakePortInfo(const std::string& name, const ValueType& type);
 

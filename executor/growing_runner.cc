@@ -16,10 +16,10 @@ namespace {
 class GrowingRunner final : public StepRunner {
  public:
   GrowingRunner(const Decoder& decoder, StepRunnerOptions options)
-      : decoder_(decoder),
+      : StepRunner(std::move(options)),
+        decoder_(decoder),
         ports_(decoder.ports()),
         graph_(decoder.program().graph()),
-        options_(std::move(options)),
         segments_(options_.sequences + options_.prompts) {}
 
   absl::Status Prefill(int segment, absl::Span<const int64_t> tokens, std::vector<float>* logits) override {
@@ -57,6 +57,7 @@ class GrowingRunner final : public StepRunner {
     segments_[segment] = segments_[prompt];  // handles: the tensors are never written again
     return absl::OkStatus();
   }
+  absl::Status Copy(int from, int to) override { return Attach(to, from); }
   int64_t length(int segment) const override { return segments_[segment].length; }
   absl::Status SetOthers(int segment, std::vector<RuntimeValue> values) override {
     if (values.size() != decoder_.other_inputs().size()) {
@@ -243,7 +244,6 @@ class GrowingRunner final : public StepRunner {
   const Decoder& decoder_;
   const DecoderPorts& ports_;
   const Graph& graph_;
-  const StepRunnerOptions options_;
   std::vector<Segment> segments_;
   RegionState state_;
 };

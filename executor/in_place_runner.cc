@@ -13,7 +13,8 @@ namespace {
 
 class InPlaceRunner final : public StepRunner {
  public:
-  InPlaceRunner(const Decoder& decoder, StepRunnerOptions options) : decoder_(decoder), options_(std::move(options)) {}
+  InPlaceRunner(const Decoder& decoder, StepRunnerOptions options)
+      : StepRunner(std::move(options)), decoder_(decoder) {}
 
   absl::Status Init() {
     KvCacheConfig config;
@@ -79,6 +80,10 @@ class InPlaceRunner final : public StepRunner {
   absl::Status Attach(int segment, int prompt) override {
     others_[segment] = others_[prompt];
     return cache_->Attach(segment, prompt);
+  }
+  absl::Status Copy(int from, int to) override {
+    others_[to] = others_[from];
+    return cache_->Copy(from, to);
   }
   int64_t length(int segment) const override { return cache_->length(segment); }
   absl::Status SetOthers(int segment, std::vector<RuntimeValue> values) override {
@@ -180,11 +185,15 @@ class InPlaceRunner final : public StepRunner {
     RONDO_RETURN_IF_ERROR(cache_->BeginStep(segments, shape->rows, valid));
     ScopedThreads threads(decoder_.program().resources().threads);
     const CacheStats before = decoder_.program().primitives().stats();
+    const int64_t allocations = options_.allocation_counter != nullptr ? options_.allocation_counter() : 0;
     shape->logits = RuntimeValue();  // its buffer is written again
     RuntimeValue* outputs[] = {&shape->logits};
     RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(shape->pointers, absl::MakeSpan(outputs), &state_));
     RONDO_RETURN_IF_ERROR(cache_->EndStep());
     if (shape->ran) {
+      if (options_.allocation_counter != nullptr) {
+        counters_.allocations_after_warmup += options_.allocation_counter() - allocations;
+      }
       const CacheStats after = decoder_.program().primitives().stats();
       counters_.misses_after_warmup += after.misses - before.misses;
       counters_.creations_after_warmup += after.creations - before.creations;
@@ -194,7 +203,6 @@ class InPlaceRunner final : public StepRunner {
   }
 
   const Decoder& decoder_;
-  const StepRunnerOptions options_;
   std::shared_ptr<KvCache> cache_;
   std::vector<std::vector<RuntimeValue>> others_;  // per segment
   std::map<std::pair<int64_t, int64_t>, Shape> shapes_;

@@ -22,17 +22,23 @@ struct StepRunnerOptions {
   DataType kv_dtype = DataType::kFloat;
   // Rows of prefill plans, ascending. A prompt is run in pieces of the largest; the rest in the smallest that holds it.
   std::vector<int64_t> prefill_rows = {16, 64, 256};
+  // Counts the process's allocations, for StepCounters; null: they are not counted.
+  int64_t (*allocation_counter)() = nullptr;
 };
 
 struct StepCounters {
   int64_t plans = 0;                // shapes bound so far
   int64_t misses_after_warmup = 0;  // primitive cache misses in steps whose shapes had been run before
   int64_t creations_after_warmup = 0;
+  int64_t allocations_after_warmup = 0;
 };
 
 class StepRunner {
  public:
+  explicit StepRunner(StepRunnerOptions options) : options_(std::move(options)) {}
   virtual ~StepRunner() = default;
+  int sequences() const { return options_.sequences; }
+  int prompts() const { return options_.prompts; }
 
   // Appends the tokens to the segment; `logits` gets those of the last one. Errors leave the segment usable at its old
   // length.
@@ -43,6 +49,8 @@ class StepRunner {
   virtual absl::Status Reset(int segment) = 0;
   // `segment` continues what `prompt` holds.
   virtual absl::Status Attach(int segment, int prompt) = 0;
+  // `to` becomes what `from` is.
+  virtual absl::Status Copy(int from, int to) = 0;
   virtual int64_t length(int segment) const = 0;
   // The decoder's other inputs for a segment, in the order of Decoder::other_inputs(). Needed before Prefill where
   // there are any.
@@ -56,6 +64,7 @@ class StepRunner {
   virtual void SetHook(const StepHook* hook) = 0;
 
  protected:
+  const StepRunnerOptions options_;
   StepCounters counters_;
 };
 

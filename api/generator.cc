@@ -1,0 +1,386 @@
+#include "rondo/generator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "api/encoder.h"
+#include "api/model_folder.h"
+#include "api/model_impl.h"
+#include "api/stop_text.h"
+#include "executor/beam_search.h"
+#include "executor/decoder.h"
+#include "executor/loop_executor.h"
+#include "graph/status.h"
+#include "ops/primitive_cache.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace rondo {
+namespace {
+
+double SecondsSince(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// The text of one sequence while it is made.
+struct Stream {
+  Stream(const std::shared_ptr<const text::Tokenizer>& tokenizer, const std::vector<std::string>& stops) : stop(stops) {
+    if (tokenizer == nullptr) return;
+    text::DecodeOptions options;
+    options.skip_unknown_ids = true;  // heads are often padded beyond the vocabulary
+    decoder.emplace(tokenizer, options);
+  }
+  std::optional<text::StreamDecoder> decoder;
+  StopText stop;
+  std::string text;
+};
+
+}  // namespace
+
+absl::string_view FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kCancelled:
+      return "cancelled";
+  }
+  return "?";
+}
+
+struct Generator::Impl {
+  GeneratorOptions options;
+  ModelFolder folder;
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<EncoderSide> encoder;
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::vector<std::string> warnings;
+  double load_seconds = 0;
+
+  std::unique_ptr<LoopExecutor> loop;
+  StepRunnerOptions loop_options;  // that `loop` was made with
+  double buffers_seconds = 0;
+
+  absl::Status LoadParts(const std::string& path);
+  absl::Status CheckConfig();
+  absl::StatusOr<std::vector<int64_t>> Encode(const Prompt& prompt) const;
+  absl::StatusOr<std::vector<LoopRequest>> MakeRequests(absl::Span<const Prompt> prompts,
+                                                        const GenerateOptions& generate);
+  absl::Status EnsureLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate);
+  absl::Status RunLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
+                       const GenerationCallback& callback, const std::atomic<bool>* cancel, GenerationResult* result);
+  absl::Status RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
+                        const std::atomic<bool>* cancel, GenerationResult* result);
+  absl::StatusOr<std::string> Decode(absl::Span<const int64_t> ids) const;
+  void Summarize(GenerationResult* result) const;
+};
+
+absl::Status Generator::Impl::LoadParts(const std::string& path) {
+  RONDO_ASSIGN_OR_RETURN(folder, ReadModelFolder(path, options.model_file));
+  if (folder.has_tokenizer) {
+    RONDO_ASSIGN_OR_RETURN(tokenizer, text::Tokenizer::Load(folder.path));
+  }
+  ModelOptions model;
+  model.threads = options.threads;
+  model.plain = options.plain;
+  model.follow_links = options.follow_links;
+  model.disabled_rewrites = options.disabled_rewrites;
+  RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, model));
+  for (const std::string& warning : imported.warnings) warnings.push_back(warning);
+  DecoderOptions decoder_options;
+  decoder_options.growing = options.growing;
+  decoder_options.program = ProgramOptionsOf(model);
+  absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder_options);
+  if (!made.ok()) return Annotate(made.status(), absl::StrCat(folder.decoder, ": "));
+  decoder = *std::move(made);
+  if (!folder.encoder.empty()) {
+    RONDO_ASSIGN_OR_RETURN(encoder, EncoderSide::Load(folder, model));
+    if (folder.decoder_start_token < 0) {
+      return InvalidArgument(path, ": expected decoder_start_token_id in config.json or generation_config.json");
+    }
+  } else if (!decoder->other_inputs().empty()) {
+    return InvalidArgument(folder.decoder, ": the decoder needs \"",
+                           decoder->program().graph().inputs()[decoder->other_inputs()[0]]->name(),
+                           "\": expected an encoder_model.onnx in the folder that gives it");
+  }
+  return CheckConfig();
+}
+
+// What the configuration says against what the graph has.
+absl::Status Generator::Impl::CheckConfig() {
+  const auto contradicts = [&](absl::string_view what, int64_t config, int64_t graph) -> absl::Status {
+    return InvalidArgument(folder.path, ": the configuration says ", what, " ", config, ", the graph of ",
+                           folder.decoder, " has ", graph);
+  };
+  if (folder.vocabulary > 0 && decoder->vocabulary() > 0 && folder.vocabulary > decoder->vocabulary()) {
+    return contradicts("vocab_size", folder.vocabulary, decoder->vocabulary());
+  }
+  const std::vector<KvLayer>& layers = decoder->layers();
+  if (folder.layers > 0 && !layers.empty() && folder.layers < static_cast<int64_t>(layers.size())) {
+    return contradicts("num_hidden_layers", folder.layers, static_cast<int64_t>(layers.size()));
+  }
+  bool windows = false;
+  for (const KvLayer& layer : layers) windows |= layer.window > 0;
+  if (folder.sliding_window > 0 && decoder->in_place() && !windows) {
+    warnings.push_back(absl::StrCat("the configuration says sliding_window ", folder.sliding_window,
+                                    ", the graph attends to everything: beyond that many positions its results ",
+                                    "are not the original model's"));
+  }
+  if (tokenizer != nullptr && decoder->vocabulary() > 0 && tokenizer->vocab_size() > decoder->vocabulary()) {
+    warnings.push_back(
+        absl::StrCat("the tokenizer has ", tokenizer->vocab_size(), " tokens, the model ", decoder->vocabulary()));
+  }
+  if (decoder->in_place() && decoder->max_length() > 0 && folder.context_length > decoder->max_length()) {
+    folder.context_length = decoder->max_length();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int64_t>> Generator::Impl::Encode(const Prompt& prompt) const {
+  if (!prompt.ids.empty()) return prompt.ids;
+  if (prompt.text.empty()) return InvalidArgument("the prompt is empty");
+  if (tokenizer == nullptr) {
+    return InvalidArgument(folder.path, " has no tokenizer.json: give the prompt as token ids (--prompt-ids)");
+  }
+  RONDO_ASSIGN_OR_RETURN(text::Encoding encoding, tokenizer->Encode(prompt.text, prompt.add_special_tokens));
+  return std::move(encoding.ids);
+}
+
+absl::StatusOr<std::vector<LoopRequest>> Generator::Impl::MakeRequests(absl::Span<const Prompt> prompts,
+                                                                       const GenerateOptions& generate) {
+  std::vector<LoopRequest> requests;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const std::string prefix = absl::StrCat("prompt ", i, ": ");
+    LoopRequest request;
+    request.max_new_tokens = generate.max_new_tokens;
+    request.continuations = generate.num_return;
+    request.sampling = generate.sampling;
+    if (!generate.ignore_eos) request.stop_tokens = folder.eos_tokens;
+    const bool with_files = !prompts[i].encoder_inputs.empty();
+    std::vector<int64_t> ids;
+    if (!with_files) {
+      absl::StatusOr<std::vector<int64_t>> encoded = Encode(prompts[i]);
+      if (!encoded.ok()) return Annotate(encoded.status(), prefix);
+      ids = *std::move(encoded);
+    }
+    if (encoder != nullptr) {
+      absl::StatusOr<std::vector<RuntimeValue>> others =
+          encoder->Run(*decoder, ids, prompts[i].encoder_inputs, folder.decoder_start_token);
+      if (!others.ok()) return Annotate(others.status(), prefix);
+      request.others = *std::move(others);
+      request.prompt =
+          with_files && !prompts[i].ids.empty() ? prompts[i].ids : std::vector<int64_t>{folder.decoder_start_token};
+    } else if (with_files) {
+      return InvalidArgument(prefix, "the model has no encoder to feed files to");
+    } else {
+      request.prompt = std::move(ids);
+    }
+    const int64_t length = static_cast<int64_t>(request.prompt.size());
+    const int64_t limit = options.max_length > 0 ? options.max_length : folder.context_length;
+    if (limit > 0 && length >= limit) {
+      return OutOfRange(prefix, length, " tokens, ",
+                        options.max_length > 0 ? "the maximal length is " : "the model was made for ", limit,
+                        " positions");
+    }
+    // What fits: the model knows no positions beyond.
+    if (limit > 0) request.max_new_tokens = std::min(request.max_new_tokens, limit - length + 1);
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate) {
+  int64_t longest = 0, longest_prompt = 0, sequences = 0;
+  bool shares = generate.num_beams > 1;
+  for (const LoopRequest& request : requests) {
+    const int64_t prompt = static_cast<int64_t>(request.prompt.size());
+    longest = std::max(longest, prompt + request.max_new_tokens);
+    longest_prompt = std::max(longest_prompt, prompt);
+    sequences += request.continuations;
+    shares |= request.continuations > 1;
+  }
+  StepRunnerOptions wanted;
+  wanted.sequences = static_cast<int>(std::min<int64_t>(sequences, std::max(options.sequences, 1)));
+  if (generate.num_beams > 1) wanted.sequences = 2 * generate.num_beams;  // old and new beams side by side
+  wanted.max_length = options.max_length > 0 ? options.max_length : longest;
+  wanted.prompts = shares ? 1 : 0;
+  wanted.max_prompt = shares ? longest_prompt : 0;
+  wanted.kv_dtype = options.kv_dtype;
+  wanted.allocation_counter = options.allocation_counter;
+  if (loop != nullptr && wanted.sequences <= loop_options.sequences && wanted.max_length <= loop_options.max_length &&
+      wanted.prompts <= loop_options.prompts && wanted.max_prompt <= loop_options.max_prompt) {
+    return absl::OkStatus();
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  loop.reset();  // its memory first
+  RONDO_ASSIGN_OR_RETURN(loop, LoopExecutor::Create(*decoder, wanted));
+  loop_options = wanted;
+  buffers_seconds = SecondsSince(begin);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Generator::Impl::Decode(absl::Span<const int64_t> ids) const {
+  if (tokenizer == nullptr) return std::string();
+  text::DecodeOptions decode;
+  decode.skip_unknown_ids = true;
+  return tokenizer->Decode(ids, decode);
+}
+
+absl::Status Generator::Impl::RunLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
+                                      const GenerationCallback& callback, const std::atomic<bool>* cancel,
+                                      GenerationResult* result) {
+  std::vector<std::vector<Stream>> streams(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (int c = 0; c < requests[i].continuations; ++c) streams[i].emplace_back(tokenizer, generate.stop);
+  }
+  absl::Status failure;
+  const auto take = [&](const LoopToken& token) {
+    Stream& stream = streams[token.request][token.continuation];
+    std::string piece;
+    if (stream.decoder.has_value()) {
+      absl::StatusOr<std::string> decoded = stream.decoder->Push(token.token);
+      if (!decoded.ok()) {
+        failure = decoded.status();
+        return false;
+      }
+      piece = stream.stop.Push(*decoded);
+      stream.text += piece;
+    }
+    if (callback) callback({token.request, token.continuation, token.token, piece});
+    return !stream.stop.stopped();
+  };
+  RONDO_ASSIGN_OR_RETURN(const std::vector<std::vector<LoopSequence>> made, loop->Run(requests, take, cancel));
+  RONDO_RETURN_IF_ERROR(failure);
+  for (size_t i = 0; i < made.size(); ++i) {
+    for (size_t c = 0; c < made[i].size(); ++c) {
+      Stream& stream = streams[i][c];
+      GeneratedSequence sequence;
+      sequence.prompt = static_cast<int>(i);
+      sequence.prompt_ids = requests[i].prompt;
+      sequence.ids = made[i][c].tokens;
+      sequence.finish = static_cast<FinishReason>(made[i][c].finish);
+      if (stream.decoder.has_value() && !stream.stop.stopped()) {
+        RONDO_ASSIGN_OR_RETURN(std::string rest, stream.decoder->Finish());
+        rest = stream.stop.Push(rest) + stream.stop.Finish();
+        stream.text += rest;
+        if (callback && !rest.empty()) callback({static_cast<int>(i), static_cast<int>(c), -1, rest});
+      }
+      sequence.text = std::move(stream.text);
+      result->sequences.push_back(std::move(sequence));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Generator::Impl::RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
+                                       const std::atomic<bool>* cancel, GenerationResult* result) {
+  BeamOptions beam;
+  beam.beams = generate.num_beams;
+  beam.num_return = generate.num_return;
+  beam.length_penalty = generate.length_penalty;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    absl::StatusOr<std::vector<BeamSequence>> made = SearchBeams(loop->runner(), requests[i], beam, cancel);
+    if (!made.ok()) return Annotate(made.status(), absl::StrCat("prompt ", i, ": "));
+    for (BeamSequence& best : *made) {
+      GeneratedSequence sequence;
+      sequence.prompt = static_cast<int>(i);
+      sequence.prompt_ids = requests[i].prompt;
+      RONDO_ASSIGN_OR_RETURN(sequence.text, Decode(best.tokens));
+      sequence.ids = std::move(best.tokens);
+      sequence.finish = static_cast<FinishReason>(best.finish);
+      sequence.score = best.score;
+      result->sequences.push_back(std::move(sequence));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Generator::Impl::Summarize(GenerationResult* result) const {
+  const LoopStatistics& s = loop->statistics();
+  GenerationTimings& t = result->timings;
+  t.load_seconds = load_seconds;
+  t.buffers_seconds = buffers_seconds;
+  t.prefill_seconds = s.prefill_seconds;
+  t.decode_seconds = s.decode_seconds;
+  t.first_token_seconds = s.first_token_seconds;
+  t.prefill_tokens = s.prefill_tokens;
+  t.decode_tokens = s.decode_tokens;
+  t.decode_steps = s.decode_steps;
+  const StepCounters& counters = loop->runner().counters();
+  t.allocations_after_warmup = options.allocation_counter == nullptr ? -1 : counters.allocations_after_warmup;
+  result->misses_after_warmup = counters.misses_after_warmup;
+
+  KvCacheSummary& kv = result->kv_cache;
+  kv.in_place = decoder->in_place();
+  kv.why_growing = decoder->report().why;
+  kv.dtype = std::string(DataTypeName(options.kv_dtype));
+  kv.layers = static_cast<int64_t>(decoder->layers().size());
+  kv.capacity = loop_options.max_length;
+  kv.sequences = loop_options.sequences;
+  kv.bytes = static_cast<int64_t>(loop->runner().cache_bytes());
+  result->primitive_cache = CountersOf(decoder->program().primitives());
+}
+
+Generator::Generator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Generator::Generator(Generator&&) noexcept = default;
+Generator& Generator::operator=(Generator&&) noexcept = default;
+Generator::~Generator() = default;
+
+absl::StatusOr<Generator> Generator::Load(const std::string& path, const GeneratorOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  RONDO_RETURN_IF_ERROR(impl->LoadParts(path));
+  impl->load_seconds = SecondsSince(begin);
+  return Generator(std::move(impl));
+}
+
+absl::StatusOr<GenerationResult> Generator::Generate(absl::Span<const Prompt> prompts, const GenerateOptions& options,
+                                                     const GenerationCallback& callback,
+                                                     const std::atomic<bool>* cancel) {
+  if (prompts.empty()) return InvalidArgument("there is no prompt");
+  if (options.num_return < 1) return InvalidArgument("num-return is ", options.num_return, ": expected at least 1");
+  if (options.num_beams < 1) return InvalidArgument("num-beams is ", options.num_beams, ": expected at least 1");
+  if (options.num_beams > 1 && options.num_return > options.num_beams) {
+    return InvalidArgument("num-return is ", options.num_return, ": expected at most the ", options.num_beams,
+                           " beams");
+  }
+  if (options.num_beams > 1 && !options.stop.empty()) return InvalidArgument("stop strings do not go with beam search");
+  if (!options.stop.empty() && !has_tokenizer()) return InvalidArgument("stop strings need a tokenizer.json");
+  RONDO_ASSIGN_OR_RETURN(std::vector<LoopRequest> requests, impl_->MakeRequests(prompts, options));
+  RONDO_RETURN_IF_ERROR(impl_->EnsureLoop(requests, options));
+  GenerationResult result;
+  if (options.num_beams > 1) {
+    RONDO_RETURN_IF_ERROR(impl_->RunBeams(requests, options, cancel, &result));
+  } else {
+    RONDO_RETURN_IF_ERROR(impl_->RunLoop(requests, options, callback, cancel, &result));
+  }
+  impl_->Summarize(&result);
+  return result;
+}
+
+bool Generator::has_tokenizer() const { return impl_->tokenizer != nullptr; }
+
+absl::StatusOr<std::string> Generator::ApplyChatTemplate(const std::string& messages_json) const {
+  if (impl_->tokenizer == nullptr) return InvalidArgument(impl_->folder.path, " has no tokenizer.json");
+  RONDO_ASSIGN_OR_RETURN(text::Json json, text::ParseJson(messages_json, "messages"));
+  text::ChatRequest request;
+  if (const text::Json* messages = json.Find("messages")) {
+    request.messages = *messages;
+    if (const text::Json* tools = json.Find("tools")) request.tools = *tools;
+  } else {
+    request.messages = std::move(json);
+  }
+  if (request.messages.array() == nullptr) {
+    return InvalidArgument("messages: expected an array of {\"role\", \"content\"}, got ", request.messages.TypeName());
+  }
+  return text::ApplyChatTemplate(*impl_->tokenizer, std::move(request));
+}
+
+const std::vector<std::string>& Generator::warnings() const { return impl_->warnings; }
+int64_t Generator::context_length() const { return impl_->folder.context_length; }
+
+}  // namespace rondo
