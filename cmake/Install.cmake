@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(objects)
-foreach(folder graph kvcache ops importer executor api)
+foreach(folder graph kvcache ops importer executor text api)
   get_target_property(type rondo_${folder} TYPE)
   if(NOT type STREQUAL "INTERFACE_LIBRARY")
     list(APPEND objects $<TARGET_OBJECTS:rondo_${folder}>)

@@ -11,7 +11,7 @@ set(may_include_ops ops kvcache graph rondo)
 set(may_include_importer importer graph rondo)
 set(may_include_executor executor ops kvcache graph rondo)
 set(may_include_text text)
-set(may_include_api api executor importer ops kvcache graph rondo)
+set(may_include_api api text executor importer ops kvcache graph rondo)
 set(may_include_tools tools api text executor importer ops kvcache graph rondo)
 set(folders graph kvcache ops importer executor text api tools)
 

@@ -25,6 +25,7 @@ struct Command {
 std::function<int()> DeclareRun(CLI::App& app);
 std::function<int()> DeclareCheck(CLI::App& app);
 std::function<int()> DeclareConformance(CLI::App& app);
+std::function<int()> DeclareGenerate(CLI::App& app);
 std::function<int()> DeclareInspect(CLI::App& app);
 std::function<int()> DeclareOps(CLI::App& app);
 

@@ -18,6 +18,7 @@ constexpr Command kCommands[] = {
     {"run", "Run a model on inputs from files or on random ones", DeclareRun},
     {"check", "Run the recorded data sets of model folders and compare", DeclareCheck},
     {"conformance", "Run the tests of ONNX and tell where rondo stands", DeclareConformance},
+    {"generate", "Make text with an exported language model", DeclareGenerate},
     {"inspect", "Show what a model holds and what rondo makes of it", DeclareInspect},
     {"ops", "List the operators and versions that are supported", DeclareOps},
 };

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "graph/numeric.h"
-#include "tests/support/allocation_counter.h"
+#include "tools/allocation_counter.h"
 #include "tests/support/kv_rows.h"
 
 namespace rondo {

@@ -8,7 +8,7 @@
 
 #include "graph/numeric.h"
 #include "kvcache/kv_cache.h"
-#include "tests/support/allocation_counter.h"
+#include "tools/allocation_counter.h"
 #include "tests/support/op_runner.h"
 #include "tests/support/paths.h"
 

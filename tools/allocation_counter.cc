@@ -1,6 +1,6 @@
 // Replaces the global operator new. This file is part of an archive: programs that do not ask for the count do not get
 // the replacement.
-#include "tests/support/allocation_counter.h"
+#include "tools/allocation_counter.h"
 
 #include <atomic>
 #include <cstdlib>

@@ -1,0 +1,14 @@
+// Counts calls of operator new, in programs that use it: the decode loop promises none.
+#ifndef RONDO_TOOLS_ALLOCATION_COUNTER_H_
+#define RONDO_TOOLS_ALLOCATION_COUNTER_H_
+
+#include <cstdint>
+
+namespace rondo {
+
+// By all threads since the program started.
+int64_t AllocationCount();
+
+}  // namespace rondo
+
+#endif  // RONDO_TOOLS_ALLOCATION_COUNTER_H_
