@@ -12,6 +12,7 @@
 #include "tools/command.h"
 #include "tools/files.h"
 #include "tools/inputs.h"
+#include "tools/inspect_kv.h"
 #include "tools/options.h"
 #include "tools/text.h"
 
@@ -21,7 +22,7 @@ namespace {
 struct InspectOptions {
   std::vector<std::string> positionals, shapes;
   ModelOptions model;
-  bool json = false, rewrites = false;
+  bool json = false, rewrites = false, kv = false;
   std::string dot;
 };
 
@@ -232,6 +233,12 @@ std::string JsonReport(const ModelSummary& summary, const Planned* planned) {
 
 absl::Status Inspect(const InspectOptions& options) {
   RONDO_ASSIGN_OR_RETURN(const Positionals positionals, SortPositionals(options.positionals));
+  if (options.kv) {
+    RONDO_ASSIGN_OR_RETURN(const KvReport report, InspectKv(positionals.model, options.model));
+    Print(options.json ? KvJson(report).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                       : KvText(report));
+    return absl::OkStatus();
+  }
   if (!positionals.inputs.empty())
     return InvalidArgument("unexpected argument \"", Printable(positionals.inputs[0]), "\"");
   std::vector<std::string> shapes = options.shapes;
@@ -263,6 +270,7 @@ std::function<int()> DeclareInspect(CLI::App& app) {
   app.add_option("MODEL", options->positionals, "An .onnx file, or a folder that holds one")->type_name("");
   app.add_flag("--json", options->json, "Print everything as JSON");
   app.add_flag("--rewrites", options->rewrites, "List all rewrites: what fired, what did not and why");
+  app.add_flag("--kv", options->kv, "Show how a language model keeps its KV cache, layer by layer");
   app.add_option(
          "--shape", options->shapes,
          "Plan for these dims of an input, or for this number of a symbolic dim (batch=4), and tell the arena's "
