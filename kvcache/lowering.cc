@@ -103,12 +103,23 @@ class Lowering {
     g_.ReplaceAllUses(layer.node->output(0), fused->output(0));
     layers_.push_back(layer.layer);
     report_.layers.push_back(layer.report);
+    NameOutputs(layer);
     // Beyond 64 Ki positions nothing distinguishes one distance from the next; below, the graph's own tables end.
     constexpr int64_t kFar = 65536;
     if (layer.mask.proven_length < kFar) {
       max_length_ = max_length_ == 0 ? layer.mask.proven_length : std::min(max_length_, layer.mask.proven_length);
     }
     return absl::OkStatus();
+  }
+
+  // The outputs' names as the file has them: the update's result may reach them through transposes.
+  void NameOutputs(const CachedAttention& layer) {
+    for (const StatePort& state : ports_.states) {
+      if (state.output < 0) continue;
+      const std::string& name = g_.outputs()[state.output]->name();
+      if (g_.inputs()[state.input] == layer.key_state) report_.layers.back().key_output = name;
+      if (g_.inputs()[state.input] == layer.value_state) report_.layers.back().value_output = name;
+    }
   }
 
   // Every state that a step changes must belong to a layer.
