@@ -342,21 +342,8 @@ std::optional<View> ViewAs(const Shape& result, const Value* target) {
   if (result[0] == Dim(1) && std::equal(result.begin() + 1, result.end(), shape.begin(), shape.end())) {
     return View{View::kSqueeze, {}};
   }
-  View view{View::kReshape, {}};
-  bool free = true;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i].known() && shape[i].value() != 0) {
-      view.dims.push_back(shape[i].value());
-    } else if (i < result.size() && result[i] == shape[i]) {
-      view.dims.push_back(0);
-    } else if (free) {
-      free = false;
-      view.dims.push_back(-1);
-    } else {
-      return std::nullopt;
-    }
-  }
-  return view;
+  std::optional<std::vector<int64_t>> dims = ReshapeDims(result, shape);
+  return dims.has_value() ? std::make_optional(View{View::kReshape, *std::move(dims)}) : std::nullopt;
 }
 
 // The value that the attention replaces: the product's result, or the only view of it where that is easier to express;

@@ -21,6 +21,7 @@
   X(FuseAttention, "fuse_attention", "recognises decomposed scaled dot-product attention")                    \
   X(ShareHeads, "share_heads", "gives attention its keys and values as they were before their repetition")    \
   X(AttentionRows, "attention_rows", "gives attention and rotary embedding rows of all heads, untransposed")  \
+  X(CancelTransposes, "cancel_transposes", "turns transposes that undo each other across views into a view")  \
   X(FuseMatMul, "fuse_matmul", "gives products with constant matrices their bias, activation and residual")   \
   X(FuseConv, "fuse_conv", "gives convolutions their residual and activation")                                \
   X(ChannelsLast, "channels_last", "gives convolutions and poolings NHWC images")                             \

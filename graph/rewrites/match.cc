@@ -122,6 +122,24 @@ absl::StatusOr<Node*> AddTyped(Graph& graph, const RewriteContext& context, OpId
   return node;
 }
 
+std::optional<std::vector<int64_t>> ReshapeDims(const Shape& from, const Shape& to) {
+  std::vector<int64_t> dims;
+  bool free = true;
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i].known() && to[i].value() != 0) {
+      dims.push_back(to[i].value());
+    } else if (i < from.size() && from[i] == to[i]) {
+      dims.push_back(0);
+    } else if (free && !to[i].known()) {
+      free = false;
+      dims.push_back(-1);
+    } else {
+      return std::nullopt;
+    }
+  }
+  return dims;
+}
+
 absl::StatusOr<Value*> AddReshape(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
                                   absl::Span<const int64_t> dims) {
   // Numbers instead of copies where they are known: remove_no_ops can then merge it with a view before.

@@ -46,6 +46,9 @@ absl::StatusOr<Node*> AddTyped(Graph& graph, const RewriteContext& context, OpId
                                absl::Span<Value* const> inputs, int num_outputs,
                                std::vector<std::pair<std::string, Attribute>> attributes = {});
 
+// What a Reshape from one shape to the other is given: numbers, 0 where a symbolic dim stays at its place, -1 for one
+// that does not. No value when more than one would need it.
+std::optional<std::vector<int64_t>> ReshapeDims(const Shape& from, const Shape& to);
 // `value` under other dims; 0 copies the input's dim, -1 takes the rest.
 absl::StatusOr<Value*> AddReshape(Graph& graph, const RewriteContext& context, const Node& like, Value* value,
                                   absl::Span<const int64_t> dims);

@@ -73,5 +73,29 @@ TEST_F(AttentionRowsTest, KeysThatAreAResultStay) {
   EXPECT_EQ(ApplyRewrite(b.graph(), "attention_rows"), 0);
 }
 
+// ---- cancel_transposes ----
+
+TEST_F(AttentionRowsTest, TransposesCancelAcrossViews) {
+  Value* x = b.Input("x", DataType::kFloat, {"1", "tokens", "4", "8"});
+  Value* y = b.Op("Squeeze", 13, {Swap(x), b.Constant(Int64Tensor({1}, {0}))});
+  y = b.Op("Transpose", 13, {y}, {{"perm", std::vector<int64_t>{1, 0, 2}}});
+  b.Output(b.Op("Relu", 14, {Reshape(y, {0, 32})}));
+  EXPECT_EQ(TransposesAfter({RandomFloats({1, 3, 4, 8})}, {"cancel_transposes"}), 0);
+  EXPECT_THAT(OperatorsOf(b.graph()), ElementsAre("Reshape", "Relu"));
+}
+
+TEST_F(AttentionRowsTest, ATransposeOfAxesOfOneIsAView) {
+  Value* x = b.Input("x", DataType::kFloat, {"batch", "1", "4", "8"});
+  b.Output(b.Op("Relu", 14, {Swap(x)}));
+  EXPECT_EQ(TransposesAfter({RandomFloats({2, 1, 4, 8})}, {"cancel_transposes"}), 0);
+}
+
+TEST_F(AttentionRowsTest, TransposesThatReorderStay) {
+  Value* x = b.Input("x", DataType::kFloat, {"2", "3", "4", "8"});
+  Value* y = Reshape(Swap(x), {2, 12, 8});
+  b.Output(b.Op("Relu", 14, {Reshape(b.Op("Transpose", 13, {y}, {{"perm", std::vector<int64_t>{0, 2, 1}}}), {-1})}));
+  EXPECT_EQ(ApplyRewrite(b.graph(), "cancel_transposes"), 0);
+}
+
 }  // namespace
 }  // namespace rondo
