@@ -6,7 +6,7 @@
 
 namespace rondo {
 
-// By all threads since the program started.
+// By all threads since the program started, outside of library calls (ops/foreign_code.h).
 int64_t AllocationCount();
 
 }  // namespace rondo

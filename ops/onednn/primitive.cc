@@ -5,6 +5,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
+#include "ops/foreign_code.h"
 #include "ops/kernels/vector_math.h"
 
 namespace rondo::onednn {
@@ -132,8 +133,10 @@ class Pipeline final : public Kernel {
       for (size_t i = 0; i < pointers.size(); ++i) {
         dnnl_memory_set_data_handle(const_cast<dnnl_memory_t>(to.args[i].memory), pointers[i]);
       }
-      dnnl_status_t status = dnnl_primitive_execute(Cast(step.step.primitive).primitive().get(), state->stream.get(),
-                                                    static_cast<int>(to.args.size()), to.args.data());
+      const ForeignCode library;
+      const dnnl_status_t status =
+          dnnl_primitive_execute(Cast(step.step.primitive).primitive().get(), state->stream.get(),
+                                 static_cast<int>(to.args.size()), to.args.data());
       if (status != dnnl_success) {
         return Internal("oneDNN failed with status ", static_cast<int>(status), " in ", implementation_);
       }
