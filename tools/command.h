@@ -28,6 +28,7 @@ std::function<int()> DeclareConformance(CLI::App& app);
 std::function<int()> DeclareGenerate(CLI::App& app);
 std::function<int()> DeclareInspect(CLI::App& app);
 std::function<int()> DeclareOps(CLI::App& app);
+std::function<int()> DeclareTokenize(CLI::App& app);
 
 }  // namespace rondo
 

@@ -21,6 +21,7 @@ constexpr Command kCommands[] = {
     {"generate", "Make text with an exported language model", DeclareGenerate},
     {"inspect", "Show what a model holds and what rondo makes of it", DeclareInspect},
     {"ops", "List the operators and versions that are supported", DeclareOps},
+    {"tokenize", "Turn text into a model's tokens and back, and chats into prompts", DeclareTokenize},
 };
 
 int Main(int argc, char** argv) {
