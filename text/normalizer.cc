@@ -19,8 +19,9 @@ namespace rondo::text {
 namespace {
 
 constexpr int kMaxDepth = 16;
-// Nested Replace and Prepend could double a text at each step.
-constexpr size_t kMaxTextBytes = size_t{1} << 29;
+// Normal forms make a text up to 18 times as long. A file may ask for more, step by step; it gets an error.
+constexpr size_t kMaxGrowth = 32;
+constexpr size_t kMaxExtraBytes = 1 << 20;
 
 // Most normalizers are a function of the text.
 class FunctionNormalizer : public Normalizer {
@@ -144,11 +145,10 @@ class Sequence : public Normalizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<Normalizer>> parts) : parts_(std::move(parts)) {}
   absl::Status Apply(std::string* text) const override {
+    const size_t limit = text->size() * kMaxGrowth + kMaxExtraBytes;
     for (const auto& part : parts_) {
       RONDO_RETURN_IF_ERROR(part->Apply(text));
-      if (text->size() > kMaxTextBytes) {
-        return ResourceExhausted("normalizer: the text grew beyond ", kMaxTextBytes, " bytes");
-      }
+      if (text->size() > limit) return ResourceExhausted("normalizer: the text grew beyond ", limit, " bytes");
     }
     return absl::OkStatus();
   }

@@ -6,6 +6,11 @@
 #include "text/unicode.h"
 
 namespace rondo::text {
+namespace {
+
+constexpr size_t kMaxReplacedBytes = size_t{1} << 28;
+
+}  // namespace
 
 absl::StatusOr<Pattern> Pattern::FromJson(const JsonView& json) {
   const JsonView literal = json["String"], regex = json["Regex"];
@@ -49,6 +54,9 @@ absl::StatusOr<std::string> ReplaceAll(Pattern::Finder& finder, absl::string_vie
   size_t done = 0;
   for (const Span& match : matches) {
     absl::StrAppend(&result, text.substr(done, match.begin - done), replacement);
+    if (result.size() > kMaxReplacedBytes) {
+      return ResourceExhausted("replacing makes a text of more than ", kMaxReplacedBytes, " bytes");
+    }
     done = match.end;
   }
   absl::StrAppend(&result, text.substr(done));

@@ -13,7 +13,7 @@ constexpr size_t kMaxPatternBytes = 1 << 16;
 constexpr size_t kMaxTextBytes = size_t{1} << 29;  // ICU counts UTF-16 units in 32 bits
 constexpr int32_t kStackBytes = 1 << 26;
 // ICU calls back about every 10,000 saved states. A sane pattern saves a few per character.
-constexpr int64_t kBaseCalls = 2000;
+constexpr int64_t kBaseCalls = 1000;
 constexpr int64_t kBytesPerCall = 100;
 
 struct Budget {

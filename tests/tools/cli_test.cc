@@ -47,7 +47,7 @@ class CliTest : public testing::Test {
 
 TEST_F(CliTest, EveryCommandHasHelp) {
   EXPECT_TRUE(Contains(RunRondo({"--help"}).out, "inspect"));
-  for (const char* command : {"run", "check", "conformance", "inspect", "ops"}) {
+  for (const char* command : {"run", "check", "conformance", "inspect", "ops", "tokenize"}) {
     const ProgramResult result = RunRondo({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_TRUE(Contains(result.out, "--help")) << command;

@@ -11,7 +11,7 @@
 namespace rondo::text::jinja {
 namespace {
 
-constexpr int64_t kMaxSteps = 20'000'000;
+constexpr int64_t kMaxSteps = 5'000'000;
 constexpr int64_t kMaxBytes = int64_t{1} << 30;  // made in all, not alive at once
 constexpr int kMaxNesting = 700;
 constexpr int kMaxValueDepth = 200;

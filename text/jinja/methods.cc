@@ -205,7 +205,8 @@ Result Justify(Interpreter& interpreter, const Value& input, const Arguments& ar
   if (CountChars(fill) != 1) return InvalidArgument("the fill character is not one character");
   const int64_t missing = std::max<int64_t>(0, width - CountChars(*input.string()));
   RONDO_RETURN_IF_ERROR(interpreter.Charge(missing * static_cast<int64_t>(fill.size())));
-  const int64_t before = kLeft && kRight ? missing / 2 : kLeft ? missing : 0;
+  // The odd one goes where Python puts it.
+  const int64_t before = kLeft && kRight ? missing / 2 + (missing & width & 1) : kLeft ? missing : 0;
   std::string text;
   for (int64_t i = 0; i < before; ++i) text += fill;
   text += *input.string();
