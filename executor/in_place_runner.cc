@@ -61,6 +61,7 @@ class InPlaceRunner final : public StepRunner {
     // Batches are padded to a power of two, so that sequences that end do not make new shapes one by one.
     int64_t batch = 1;
     while (batch < static_cast<int64_t>(segments.size())) batch *= 2;
+    batch = std::min<int64_t>(batch, options_.sequences);
     RONDO_ASSIGN_OR_RETURN(Shape * shape, ShapeFor(batch, 1));
     for (int64_t b = 0; b < batch; ++b) {
       const bool used = b < static_cast<int64_t>(segments.size());

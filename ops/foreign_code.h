@@ -1,5 +1,5 @@
-// Marks calls into libraries, so that what is promised of our own code can be checked: the decode loop allocates nothing
-// from its second step on, while oneDNN builds the argument tables of each call anew.
+// Marks calls into libraries, so that what is promised of our own code can be checked: the decode loop allocates
+// nothing from its second step on, while oneDNN builds the argument tables of each call anew.
 #ifndef RONDO_OPS_FOREIGN_CODE_H_
 #define RONDO_OPS_FOREIGN_CODE_H_
 
