@@ -8,8 +8,10 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 #include "ops/broadcast.h"
+#include "ops/convert.h"
 #include "ops/families.h"
 #include "ops/kernels/isa.h"
 #include "ops/kernels/vector_math.h"
@@ -58,27 +60,37 @@ constexpr int64_t kHalfBlock = 1024;
 
 // A run over 16-bit floats through blocks of float. `y` has the input's format, or fn's own results when `narrow` is
 // null (comparisons).
-bool RunHalves(BinaryFn fn, bool bfloat, bool narrow, const uint16_t* a, bool a_step, const uint16_t* b, bool b_step,
-               void* y, int64_t n) {
+int64_t RunHalves(BinaryFn fn, bool bfloat, bool narrow, const uint16_t* a, bool a_step, const uint16_t* b, bool b_step,
+                  void* y, int64_t n) {
   const VectorMath& math = GetVectorMath();
   auto widen = bfloat ? math.bfloat16_to_float : math.float16_to_float;
   float fa[kHalfBlock], fb[kHalfBlock];
   if (!a_step) widen(a, fa, 1);
   if (!b_step) widen(b, fb, 1);
-  bool ok = true;
   for (int64_t i = 0; i < n; i += kHalfBlock) {
     int64_t m = std::min(kHalfBlock, n - i);
     if (a_step) widen(a + i, fa, m);
     if (b_step) widen(b + i, fb, m);
-    if (!narrow) {
-      ok &= fn(fa, a_step, fb, b_step, static_cast<uint8_t*>(y) + i, m);
-      continue;
-    }
     float fy[kHalfBlock];
-    ok &= fn(fa, a_step, fb, b_step, fy, m);
-    (bfloat ? math.float_to_bfloat16 : math.float_to_float16)(fy, static_cast<uint16_t*>(y) + i, m);
+    const int64_t done = fn(fa, a_step, fb, b_step, narrow ? static_cast<void*>(fy) : static_cast<uint8_t*>(y) + i, m);
+    if (done < m) return i + done;
+    if (narrow) (bfloat ? math.float_to_bfloat16 : math.float_to_float16)(fy, static_cast<uint16_t*>(y) + i, m);
   }
-  return ok;
+  return n;
+}
+
+std::string IntegerText(const Tensor& tensor, int64_t i) {
+  if (tensor.dtype() == DataType::kUInt64) return absl::StrCat(tensor.data<uint64_t>()[i]);
+  int64_t value;
+  LoadIntegers(tensor.dtype(), tensor.raw(), i, 1, &value);
+  return absl::StrCat(value);
+}
+
+// [i, j, k] of a flat index.
+std::string PositionText(int64_t flat, absl::Span<const int64_t> dims) {
+  Dims position(dims.size());
+  for (size_t d = dims.size(); d-- > 0; flat /= dims[d]) position[d] = flat % dims[d];
+  return DimsToString(position);
 }
 
 class BinaryKernel final : public Kernel {
@@ -87,9 +99,13 @@ class BinaryKernel final : public Kernel {
       : loop_(std::move(loop)), loops_(loops), input_(input), output_(output) {}
 
   absl::Status Run(RunContext& ctx) const override {
-    bool ok = RunBroadcast(loop_, loops_, input_, output_, ctx.input(0).raw(), ctx.input(1).raw(),
-                           ctx.output(0).mutable_raw());
-    return ok ? absl::OkStatus() : InvalidArgument(loops_.error);
+    const std::optional<BinaryFailure> failure = RunBroadcast(loop_, loops_, input_, output_, ctx.input(0).raw(),
+                                                              ctx.input(1).raw(), ctx.output(0).mutable_raw());
+    if (!failure.has_value()) return absl::OkStatus();
+    // Only integers fail.
+    return InvalidArgument(loops_.error, " at ", PositionText(failure->y, ctx.output(0).dims()),
+                           " of the result: ", IntegerText(ctx.input(0), failure->a), " and ",
+                           IntegerText(ctx.input(1), failure->b));
   }
   std::string Implementation() const override { return loops_.implementation; }
 
@@ -101,24 +117,28 @@ class BinaryKernel final : public Kernel {
 
 }  // namespace
 
-bool RunBroadcast(const BroadcastLoop<2>& loop, const BinaryLoops& loops, DataType input, DataType output,
-                  const void* a, const void* b, void* y) {
+std::optional<BinaryFailure> RunBroadcast(const BroadcastLoop<2>& loop, const BinaryLoops& loops, DataType input,
+                                          DataType output, const void* a, const void* b, void* y) {
   const bool half = input == DataType::kFloat16 || input == DataType::kBFloat16;
   const bool bfloat = input == DataType::kBFloat16, narrow = input == output;
   const int64_t input_size = static_cast<int64_t>(ByteSize(input, 1));
   const int64_t output_size = static_cast<int64_t>(ByteSize(output, 1));
   const bool a_step = loop.step(0), b_step = loop.step(1);
-  std::atomic<bool> ok{true};
+  std::mutex mutex;
+  std::optional<BinaryFailure> first;
   loop.ForAll(loops.grain, [&](const BroadcastLoop<2>::Run& run) {
     const uint8_t* pa = static_cast<const uint8_t*>(a) + run.in[0] * input_size;
     const uint8_t* pb = static_cast<const uint8_t*>(b) + run.in[1] * input_size;
     uint8_t* py = static_cast<uint8_t*>(y) + run.out * output_size;
-    bool fine = half ? RunHalves(loops.fn, bfloat, narrow, reinterpret_cast<const uint16_t*>(pa), a_step,
-                                 reinterpret_cast<const uint16_t*>(pb), b_step, py, run.n)
-                     : loops.fn(pa, a_step, pb, b_step, py, run.n);
-    if (!fine) ok.store(false, std::memory_order_relaxed);
+    const int64_t done = half ? RunHalves(loops.fn, bfloat, narrow, reinterpret_cast<const uint16_t*>(pa), a_step,
+                                          reinterpret_cast<const uint16_t*>(pb), b_step, py, run.n)
+                              : loops.fn(pa, a_step, pb, b_step, py, run.n);
+    if (done == run.n) return;
+    std::lock_guard<std::mutex> lock(mutex);
+    if (first.has_value() && first->y < run.out + done) return;
+    first = {run.out + done, run.in[0] + (a_step ? done : 0), run.in[1] + (b_step ? done : 0)};
   });
-  return ok.load();
+  return first;
 }
 
 bool UsesVectorMath(PrepareContext& ctx) { return LoopType(ctx.input_dtype(0)) == DataType::kFloat && !ctx.plain(); }
@@ -308,7 +328,7 @@ KernelOr PrepareMod(PrepareContext& ctx) {
     }
     return PrepareLoop<FloatModOp>(ctx, FloatingTypes());
   }
-  constexpr char kError[] = "integer remainder by zero";
+  static constexpr char kError[] = "integer remainder by zero";
   if (fmod) return PrepareCheckedLoop<TruncatingModOp>(ctx, IntTypes(), kError);
   return PrepareCheckedLoop<FloorModOp>(ctx, IntTypes(), kError);
 }
@@ -364,19 +384,19 @@ struct PowOp {
 };
 
 // Exponents that norms use, without pow().
-bool VectorPow(const void* va, bool a_step, const void* vb, bool b_step, void* vy, int64_t n) {
+int64_t VectorPow(const void* va, bool a_step, const void* vb, bool b_step, void* vy, int64_t n) {
   const float* a = static_cast<const float*>(va);
   const float exponent = *static_cast<const float*>(vb);
   float* y = static_cast<float*>(vy);
   const VectorMath& math = GetVectorMath();
   if (a_step && !b_step) {
-    if (exponent == 2.0f) return math.mul(a, a, y, n), true;
-    if (exponent == 1.0f) return math.mul_scalar(a, 1.0f, y, n), true;
-    if (exponent == 0.5f) return math.sqrt(a, y, n), true;
-    if (exponent == -1.0f) return math.reciprocal(a, y, n), true;
+    if (exponent == 2.0f) return math.mul(a, a, y, n), n;
+    if (exponent == 1.0f) return math.mul_scalar(a, 1.0f, y, n), n;
+    if (exponent == 0.5f) return math.sqrt(a, y, n), n;
+    if (exponent == -1.0f) return math.reciprocal(a, y, n), n;
     if (exponent == 3.0f) {
       for (int64_t i = 0; i < n; ++i) y[i] = a[i] * a[i] * a[i];
-      return true;
+      return n;
     }
   }
   return BinaryLoop<PowOp, float>(va, a_step, vb, b_step, vy, n);
@@ -529,7 +549,7 @@ absl::Status InferSameType(InferContext& ctx) { return InferBinary(ctx, ctx.dtyp
 KernelOr PrepareBitShift(PrepareContext& ctx) {
   using UnsignedTypes = TypeList<uint8_t, uint16_t, uint32_t, uint64_t>;
   RONDO_ASSIGN_OR_RETURN(std::string direction, ctx.attributes.String("direction"));
-  constexpr char kError[] = "shift amount is not below the width of the element type";
+  static constexpr char kError[] = "shift amount not below the width of the element type";
   if (direction == "LEFT") return PrepareCheckedLoop<ShiftLeftOp>(ctx, UnsignedTypes(), kError);
   if (direction == "RIGHT") return PrepareCheckedLoop<ShiftRightOp>(ctx, UnsignedTypes(), kError);
   return InvalidArgument("attribute \"direction\": expected \"LEFT\" or \"RIGHT\", got \"", direction, "\"");

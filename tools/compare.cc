@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -104,6 +107,43 @@ Comparison CompareFloats(const Tensor& got, const Tensor& want, const Tolerance&
   return result;
 }
 
+// A map's entries by ascending key: maps have no order of their own.
+TensorMap Sorted(const TensorMap& map) {
+  std::vector<int64_t> order(map.keys.size());
+  std::iota(order.begin(), order.end(), 0);
+  // Keys of other types do not occur.
+  const auto sort = [&](const auto* keys) {
+    std::stable_sort(order.begin(), order.end(), [keys](int64_t x, int64_t y) { return keys[x] < keys[y]; });
+  };
+  if (map.keys.dtype() == DataType::kString) sort(map.keys.data<std::string>());
+  if (map.keys.dtype() == DataType::kInt64) sort(map.keys.data<int64_t>());
+  const auto reorder = [&](const Tensor& from) {
+    Tensor to = from.Clone();
+    const size_t width = ByteSize(from.dtype(), 1);
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (from.dtype() == DataType::kString) {
+        to.mutable_data<std::string>()[i] = from.data<std::string>()[order[i]];
+      } else {
+        std::memcpy(to.mutable_data<char>() + i * width, from.data<char>() + order[i] * width, width);
+      }
+    }
+    return to;
+  };
+  return {reorder(map.keys), reorder(map.values)};
+}
+
+Comparison CompareMaps(const TensorMap& got, const TensorMap& want, const Tolerance& tolerance) {
+  if (got.keys.size() != want.keys.size()) {
+    return Different(absl::StrCat("got ", got.keys.size(), " entries, expected ", want.keys.size()));
+  }
+  if (want.keys.size() == 0) return {};
+  const TensorMap a = Sorted(got), b = Sorted(want);
+  Comparison result = CompareTensors(a.keys, b.keys, tolerance);
+  if (result.same) result = CompareTensors(a.values, b.values, tolerance);
+  if (!result.same) result.message = absl::StrCat("entries by key: ", result.message);
+  return result;
+}
+
 }  // namespace
 
 absl::string_view MeasureName(Tolerance::Measure measure) {
@@ -168,10 +208,7 @@ Comparison CompareValues(const RuntimeValue& got, const RuntimeValue& want, cons
   if (!same_kind) return Different(absl::StrCat("got ", ValueTypeText(got), ", expected ", ValueTypeText(want)));
   if (want.empty()) return {};
   if (want.is_tensor()) return CompareTensors(got.tensor(), want.tensor(), tolerance);
-  if (want.is_map()) {
-    Comparison keys = CompareTensors(got.map().keys, want.map().keys, tolerance);
-    return keys.same ? CompareTensors(got.map().values, want.map().values, tolerance) : keys;
-  }
+  if (want.is_map()) return CompareMaps(got.map(), want.map(), tolerance);
   if (got.sequence().size() != want.sequence().size()) {
     return Different(absl::StrCat("got ", got.sequence().size(), " elements, expected ", want.sequence().size()));
   }

@@ -35,6 +35,10 @@ constexpr int64_t kFirstElements = 4;
 void AddOutputRow(const std::string& name, const RuntimeValue& value, TextTable* table) {
   if (!value.is_tensor()) {
     table->Add({Printable(name, 60), ValueTypeText(value), "", "", "", "", ""});
+    if (value.is_map()) {
+      AddOutputRow(absl::StrCat(name, " keys"), value.map().keys, table);
+      AddOutputRow(absl::StrCat(name, " values"), value.map().values, table);
+    }
     if (!value.is_sequence()) return;
     for (size_t i = 0; i < value.sequence().size(); ++i) {
       AddOutputRow(absl::StrCat(name, "[", i, "]"), value.sequence()[i], table);

@@ -141,5 +141,15 @@ TEST(DropoutTest, TrainingScalesWhatItKeeps) {
   EXPECT_NEAR(kept, 250, 60);
 }
 
+TEST(ActivationTest, SwiGluOfOnnxTakesEqualShapesOnly) {
+  OpRunner run("SwiGLU", 28);
+  run.Attr("alpha", 2.0f).Input(FloatTensor({2}, {1, -0.5})).Input(FloatTensor({2}, {3, 4}));
+  const float e = std::exp(-2.0f), f = std::exp(1.0f);
+  EXPECT_EQ(FirstDifference(run.Run()[0], FloatTensor({2}, {3 / (1 + e), -2 / (1 + f)})), "");
+  OpRunner broadcast("SwiGLU", 28);
+  broadcast.Input(FloatTensor({2}, {1, 2})).Input(FloatTensor({1}, {3}));
+  EXPECT_NE(broadcast.RunError().find("expected inputs of one shape, got [2] and [1]"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace rondo

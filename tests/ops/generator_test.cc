@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "gmock/gmock.h"
@@ -123,6 +124,43 @@ TEST(RandomTest, UniformBernoulliAndMultinomialStayInRange) {
                  .Run()[0];
   EXPECT_THAT(Int64s(m), ElementsAre(1, 1, 1, 1, 1));
   EXPECT_THAT(OpRunner("Multinomial", 7).Input(FloatTensor({1, 1}, {NAN})).RunError(), HasSubstr("finite"));
+}
+
+TEST(RandomTest, UniformFillsItsRangeEvenly) {
+  OpRunner run("RandomUniform", 1);
+  run.Attr("shape", std::vector<int64_t>{100, 100}).Attr("low", 2.0f).Attr("high", 6.0f).Attr("seed", 3.0f);
+  const Tensor y = run.Run()[0];
+  EXPECT_EQ(y.dims(), (Dims{100, 100}));
+  int quarters[4] = {};
+  for (float v : Floats(y)) {
+    ASSERT_GE(v, 2);
+    ASSERT_LE(v, 6);
+    ++quarters[std::min(3, static_cast<int>(v - 2))];
+  }
+  for (int count : quarters) EXPECT_NEAR(count, 2500, 250);
+  OpRunner doubles("RandomUniform", 22);
+  doubles.Attr("shape", std::vector<int64_t>{3}).Attr("dtype", static_cast<int64_t>(DataType::kDouble));
+  EXPECT_EQ(doubles.Run()[0].dtype(), DataType::kDouble);
+}
+
+TEST(RandomTest, NormalLikeTakesShapeAndType) {
+  OpRunner run("RandomNormalLike", 1);
+  run.Attr("mean", 5.0f)
+      .Attr("scale", 2.0f)
+      .Attr("seed", 1.0f)
+      .Input(FloatTensor({100, 100}, std::vector<float>(10000)));
+  const Tensor y = run.Run()[0];
+  EXPECT_EQ(y.dims(), (Dims{100, 100}));
+  double sum = 0, squares = 0;
+  for (float v : Floats(y)) {
+    sum += v;
+    squares += (v - 5.0) * (v - 5.0);
+  }
+  EXPECT_NEAR(sum / 10000, 5, 0.1);
+  EXPECT_NEAR(squares / 10000, 4, 0.3);
+  OpRunner typed("RandomNormalLike", 22);
+  typed.Attr("dtype", static_cast<int64_t>(DataType::kFloat16)).Input(Int64Tensor({2}, {0, 0}));
+  EXPECT_EQ(typed.Run()[0].dtype(), DataType::kFloat16);
 }
 
 }  // namespace

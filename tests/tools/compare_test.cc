@@ -91,6 +91,22 @@ TEST(CompareTest, SequencesAreComparedElementByElement) {
   EXPECT_TRUE(CompareValues(RuntimeValue(), RuntimeValue(), {}).same);
 }
 
+TEST(CompareTest, MapsHaveNoOrder) {
+  const auto map = [](const std::vector<int64_t>& keys, const std::vector<float>& values) {
+    const int64_t n = static_cast<int64_t>(keys.size());
+    return RuntimeValue(TensorMap{Int64Tensor({n}, keys), FloatTensor({n}, values)});
+  };
+  EXPECT_TRUE(CompareValues(map({3, 1}, {30, 10}), map({1, 3}, {10, 30}), {}).same);
+  EXPECT_EQ(CompareValues(map({3, 1}, {10, 30}), map({1, 3}, {10, 30}), {}).message.find("entries by key: [0]: got 30"),
+            0u);
+  EXPECT_EQ(CompareValues(map({3, 2}, {30, 10}), map({1, 3}, {10, 30}), {}).message.find("entries by key: [0]: got 2"),
+            0u);
+  EXPECT_EQ(CompareValues(map({3}, {30}), map({1, 3}, {10, 30}), {}).message, "got 1 entries, expected 2");
+  const RuntimeValue text(TensorMap{StringTensor({2}, {"b", "a"}), Int64Tensor({2}, {2, 1})});
+  const RuntimeValue same(TensorMap{StringTensor({2}, {"a", "b"}), Int64Tensor({2}, {1, 2})});
+  EXPECT_TRUE(CompareValues(text, same, {}).same);
+}
+
 TEST(CheckJsonTest, ReadsMeasures) {
   const absl::StatusOr<Tolerance> t = ParseCheckJson(R"({"measure": "rms_rel", "tol": 0.02, "or": "f32compute"})");
   ASSERT_TRUE(t.ok()) << t.status();
