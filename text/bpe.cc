@@ -2,6 +2,7 @@
 // rank (the leftmost of equal ones) becomes one token, until none has. Neighbours are a linked list and candidates a
 // heap, so a word of n characters takes n log n steps, also when a file has no pre-tokenizer and the word is the whole
 // text.
+#include <algorithm>
 #include <queue>
 
 #include "absl/container/flat_hash_map.h"

@@ -1,6 +1,7 @@
 #include "text/decoder.h"
 
-#include <deque>
+#include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"

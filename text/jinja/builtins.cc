@@ -179,7 +179,7 @@ bool BoundArguments::Bool(size_t index, bool absent) const {
 
 absl::StatusOr<absl::string_view> RequireString(const Value& value, absl::string_view who) {
   if (value.string() != nullptr) return absl::string_view(*value.string());
-  if (value.is_undefined()) return InvalidArgument("'", value.undefined_name(), "' is undefined");
+  if (value.is_undefined()) return UndefinedError(value);
   return InvalidArgument(who, " expects a string, got ", value.TypeName());
 }
 

@@ -27,6 +27,9 @@ class Namespace;
 
 class Interpreter {
  public:
+  // Bytes that a template may make in all, not alive at once.
+  static constexpr int64_t kMaxBytes = int64_t{1} << 30;
+
   // `source` and `body` must outlive it.
   Interpreter(const Source& source, const Body& body) : source_(source), body_(body) {}
   ~Interpreter();

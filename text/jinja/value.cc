@@ -124,6 +124,10 @@ absl::StatusOr<Value> Object::Call(Interpreter&, const Arguments&) {
   return InvalidArgument("a ", TypeName(), " cannot be called");
 }
 
+absl::Status UndefinedError(const Value& value) {
+  return InvalidArgument("'", value.undefined_name(), "' is undefined");
+}
+
 bool Equal(const Value& a, const Value& b) {
   if (a.is_integral() && b.is_integral()) return a.AsInt() == b.AsInt();
   if (a.is_number() && b.is_number()) return a.AsDouble() == b.AsDouble();
@@ -156,9 +160,7 @@ absl::StatusOr<bool> Less(const Value& a, const Value& b) {
     }
     return x.size() < y.size();
   }
-  if (a.is_undefined() || b.is_undefined()) {
-    return InvalidArgument("'", (a.is_undefined() ? a : b).undefined_name(), "' is undefined");
-  }
+  if (a.is_undefined() || b.is_undefined()) return UndefinedError(a.is_undefined() ? a : b);
   return InvalidArgument("no order between ", a.TypeName(), " and ", b.TypeName());
 }
 
@@ -257,7 +259,7 @@ class JsonWriter {
     } else if (value.dict() != nullptr) {
       return WriteDict(*value.dict(), level);
     } else if (value.is_undefined()) {
-      return InvalidArgument("tojson: '", value.undefined_name(), "' is undefined");
+      return UndefinedError(value);
     } else {
       return InvalidArgument("tojson: a ", value.TypeName(), " has no JSON");
     }

@@ -141,6 +141,9 @@ class Object {
   virtual absl::StatusOr<Value> Call(Interpreter& interpreter, const Arguments& arguments);
 };
 
+// The error of any other use of an undefined value.
+absl::Status UndefinedError(const Value& value);
+
 // Python's == and <; the latter is an error between types that have no order.
 bool Equal(const Value& a, const Value& b);
 absl::StatusOr<bool> Less(const Value& a, const Value& b);
