@@ -20,7 +20,7 @@ target_include_directories(rondo_library PUBLIC
 # Abseil is in the headers; the rest only needs to be linked.
 target_link_libraries(rondo_library PUBLIC absl::status absl::statusor absl::strings absl::inlined_vector absl::span)
 target_link_libraries(rondo_library PRIVATE absl::flat_hash_map absl::btree absl::synchronization absl::function_ref
-  absl::str_format ${RONDO_ONNX} protobuf::libprotobuf DNNL::dnnl re2::re2 ICU::uc ${RONDO_IMAGE_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads)
+  absl::str_format ${RONDO_ONNX} protobuf::libprotobuf DNNL::dnnl re2::re2 ICU::uc ICU::i18n ${RONDO_IMAGE_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads)
 if(RONDO_SANITIZE)
   target_link_options(rondo_library PUBLIC -fsanitize=${RONDO_SANITIZE})
 endif()
