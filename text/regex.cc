@@ -28,22 +28,19 @@ UBool U_CALLCONV CountSteps(const void* context, int32_t) {
 // Oniguruma reads X{1,3}+ as a repetition of a repetition, ICU as a possessive one: the same text would split
 // differently, so it is refused.
 absl::Status CheckIntervals(absl::string_view pattern) {
-  bool in_set = false;
+  int sets = 0;  // nested [...]
   for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\') {
-      const bool property =
-          i + 1 < pattern.size() && absl::string_view("pPxNkgu").find(pattern[i + 1]) != absl::string_view::npos;
+    const char c = pattern[i];
+    if (c == '\\') {
       ++i;
-      if (property && i + 1 < pattern.size() && pattern[i + 1] == '{') {
-        while (i < pattern.size() && pattern[i] != '}') ++i;  // \p{L}+ has no interval
+    } else if (c == '[' || c == ']') {
+      sets += c == '[' ? 1 : sets > 0 ? -1 : 0;
+    } else if (c == '{' && sets == 0) {
+      const size_t end = pattern.find_first_not_of("0123456789,", i + 1);
+      if (end != absl::string_view::npos && end > i + 1 && pattern.substr(end, 2) == "}+") {
+        return Unimplemented("regular expression: '", pattern.substr(i, end + 2 - i), "' at byte ", i,
+                             " means a repeated repetition; write (?:...{n,m})+");
       }
-    } else if (pattern[i] == '[') {
-      in_set = true;
-    } else if (pattern[i] == ']') {
-      in_set = false;
-    } else if (!in_set && pattern[i] == '}' && i + 1 < pattern.size() && pattern[i + 1] == '+') {
-      return Unimplemented("regular expression: '{n,m}+' at byte ", i,
-                           " means a repeated repetition; write (?:...{n,m})+");
     }
   }
   return absl::OkStatus();

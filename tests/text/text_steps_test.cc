@@ -6,6 +6,7 @@
 #include "tests/text/tokenizer_json.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/regex.h"
 
 namespace rondo::text {
 namespace {
@@ -195,6 +196,33 @@ TEST(PreTokenizerTest, PatternsOfRealModelsMeanWhatTheyDoInOniguruma) {
   EXPECT_EQ(split("^b", "a\\nb"), Words({"a\\nb"}));
   EXPECT_EQ(split("^b$", "a\nb\nbc"), Words({"a\n", "b", "\nbc"}));
   EXPECT_EQ(split("a.b", "a\rb"), Words({"a\rb"}));
+}
+
+TEST(PreTokenizerTest, PatternsOfManyFamiliesCompileAndSplit) {
+  const auto split = [](const std::string& regex, const std::string& text) {
+    const auto compiled = Regex::Compile(regex);
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+    Words words;
+    if (!compiled.ok()) return words;
+    const auto matches = Regex::Finder(*compiled).FindAll(text);
+    EXPECT_TRUE(matches.ok()) << matches.status();
+    for (const Span& match : *matches) words.push_back(text.substr(match.begin, match.end - match.begin));
+    return words;
+  };
+  // Upper and lower case apart, contractions with the word.
+  EXPECT_EQ(
+      split(R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t)?|\p{N}{1,3}|\s+)",
+            "HelloWorld's 12345"),
+      Words({"Hello", "World's", " ", "123", "45"}));
+  // ASCII punctuation as a set with brackets, backslash and braces in it.
+  EXPECT_EQ(
+      split(R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)",
+            "{ab }} x"),
+      Words({"{ab", " }}", " x"}));
+  // A set in a set.
+  EXPECT_EQ(split(R"( ?[^(\s|[.,!?])]+)", "ab, c.d"), Words({"ab", " c", "d"}));
+  EXPECT_EQ(split("[\xe4\xb8\x80-\xe9\xbe\xa5]+", "a\xe4\xb8\xad\xe6\x96\x87z"), Words({"\xe4\xb8\xad\xe6\x96\x87"}));
+  EXPECT_EQ(split("a++b?+[}+]{2}", "aab}+"), Words({"aab}+"}));
 }
 
 TEST(PreTokenizerTest, UnknownAndBrokenOnesAreErrors) {
