@@ -194,6 +194,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOnnxAttention(PrepareContext& ctx
     if (in.left_window < -1 || in.right_window < -1) {
       return InvalidArgument("window sizes ", in.left_window, " and ", in.right_window, ": expected -1 or more");
     }
+    // Longer than any sequence, yet safe to add to a position.
+    constexpr int64_t kLongest = int64_t{1} << 40;
+    in.left_window = std::min(in.left_window, kLongest);
+    in.right_window = std::min(in.right_window, kLongest);
   }
   RONDO_ASSIGN_OR_RETURN(const int64_t precision, ctx.attributes.Int("softmax_precision", 0));
   switch (precision) {

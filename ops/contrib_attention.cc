@@ -58,6 +58,9 @@ int64_t ResidentRows(int64_t total, int64_t capacity, int64_t window) {
   return total - (total - capacity + drop - 1) / drop * drop;
 }
 
+// Longer than any sequence, yet safe to add to a position.
+constexpr int64_t kNoWindow = int64_t{1} << 40;
+
 struct WindowCache {
   bool active = false;
   int64_t window = -1;
@@ -72,6 +75,7 @@ absl::Status ReadWindow(const Context& ctx, int64_t past, WindowCache* cache) {
   }
   RONDO_ASSIGN_OR_RETURN(const bool flag, ctx.attributes.Flag("sliding_window_cache", false));
   if (flag && cache->window < 0) return InvalidArgument("sliding_window_cache without local_window_size");
+  cache->window = std::min(cache->window, kNoWindow);
   cache->active = flag && past >= cache->window;
   return absl::OkStatus();
 }
@@ -447,7 +451,9 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareGroupQueryAttention(PrepareContex
 
   ScratchLayout layout;
   const auto elements_bytes = [&](int64_t count) { return ByteSize(c.type, count); };
-  const int64_t buffer = in.batch * in.kv_heads * c.rows * in.head_size;
+  // total_sequence_length may be any number: its product is checked.
+  RONDO_ASSIGN_OR_RETURN(const int64_t buffer, CheckedElementCount({in.batch, in.kv_heads, c.rows, in.head_size}));
+  RONDO_RETURN_IF_ERROR(CheckedByteSize(c.type, {buffer}).status());
   if (c.half > 0 || c.norm)
     c.query_offset = layout.Add(elements_bytes(in.batch * in.queries * in.heads * in.head_size));
   if (c.window.active || !ctx.has_output(kPresentKey)) c.keys_offset = layout.Add(elements_bytes(buffer));

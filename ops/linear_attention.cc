@@ -248,6 +248,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareLinearAttention(PrepareContext& c
   RONDO_ASSIGN_OR_RETURN(kernel->scale, ctx.attributes.Float("scale", 0.0f));
   if (kernel->scale == 0.0f) kernel->scale = 1.0f / std::sqrt(static_cast<float>(std::max<int64_t>(kernel->dk, 1)));
   kernel->threads = std::max(ctx.threads(), 1);
+  RONDO_RETURN_IF_ERROR(CheckedByteSize(DataType::kFloat, {kernel->dk, kernel->dv}).status());
   kernel->per_worker = static_cast<size_t>(kernel->dk * kernel->dv + 3 * kernel->dk + 2 * kernel->dv + 15) / 16 * 16;
   ctx.RequestScratch(static_cast<size_t>(kernel->threads) * kernel->per_worker * sizeof(float));
   return kernel;
