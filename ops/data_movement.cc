@@ -578,7 +578,12 @@ absl::Status InferTile(InferContext& ctx) {
     if (repeats[i].known() && repeats[i].value() < 0) {
       return InvalidArgument("repeats: expected numbers >= 0, got ", repeats[i].value());
     }
-    shape[i] = shape[i] * repeats[i];
+    const Dim repeated = shape[i] * repeats[i];
+    if (shape[i].known() && repeats[i].known() && !repeated.known()) {
+      return OutOfRange("repeats: ", repeats[i].value(), " times the ", shape[i].value(), " of axis ", i,
+                        " overflows 64 bits");
+    }
+    shape[i] = repeated;
   }
   const bool known = shape.known();
   const Dims to = known ? shape.ToDims() : Dims();

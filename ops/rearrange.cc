@@ -87,6 +87,10 @@ absl::Status InferPad(InferContext& ctx) {
       return InvalidArgument("pads: ", begins[i].ToString(), " and ", ends[i].ToString(), " crop more than the ",
                              shape[i].ToString(), " of axis ", i);
     }
+    if (shape[i].known() && begins[i].known() && ends[i].known() && !padded.known()) {
+      return OutOfRange("pads: ", begins[i].value(), " and ", ends[i].value(), " added to the ", shape[i].value(),
+                        " of axis ", i, " overflow 64 bits");
+    }
     shape[i] = padded;
   }
   ctx.SetOutput(0, ctx.dtype(0), std::move(shape));
