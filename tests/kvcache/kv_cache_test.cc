@@ -8,8 +8,8 @@
 #include <numeric>
 
 #include "graph/numeric.h"
-#include "tools/allocation_counter.h"
 #include "tests/support/kv_rows.h"
+#include "tools/allocation_counter.h"
 
 namespace rondo {
 namespace {

@@ -8,9 +8,9 @@
 
 #include "graph/numeric.h"
 #include "kvcache/kv_cache.h"
-#include "tools/allocation_counter.h"
 #include "tests/support/op_runner.h"
 #include "tests/support/paths.h"
+#include "tools/allocation_counter.h"
 
 namespace rondo {
 namespace {
