@@ -289,7 +289,7 @@ absl::Status Generate(const GenerateCommand& command) {
         Print(absl::StrCat(first ? "" : ",", event.token));
       }
       first = false;
-      std::fflush(stdout);
+      if (std::fflush(stdout) != 0) cancelled.store(true);  // nobody reads any more
     };
   }
   RONDO_ASSIGN_OR_RETURN(const GenerationResult result, generator.Generate(prompts, generate, callback, &cancelled));
