@@ -77,7 +77,9 @@ class Search {
         chosen.push_back(candidate);
       } else if (i < static_cast<size_t>(options_.beams)) {
         const Beam& beam = beams_[candidate.beam];
-        Keep({beam.tokens, Score(candidate.sum, beam.tokens.size() + 1), LoopFinish::kStop});
+        BeamSequence ended{beam.tokens, Score(candidate.sum, beam.tokens.size() + 1), LoopFinish::kStop};
+        ended.tokens.push_back(candidate.token);
+        Keep(std::move(ended));
       }
     }
     return Continue(chosen);

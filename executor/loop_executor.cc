@@ -116,12 +116,12 @@ class LoopExecutor::Batch {
     const LoopRequest& request = requests_[sequence.request];
     const int64_t token = sequence.sampler->Choose(absl::MakeSpan(logits));
     LoopSequence& result = *sequence.result;
+    const int64_t index = static_cast<int64_t>(result.tokens.size());
+    result.tokens.push_back(token);
     if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), token) != request.stop_tokens.end()) {
       result.finish = LoopFinish::kStop;
       return false;
     }
-    const int64_t index = static_cast<int64_t>(result.tokens.size());
-    result.tokens.push_back(token);
     sequence.next = token;
     if (callback_ && !callback_({sequence.request, sequence.continuation, token, index, logits})) {
       result.finish = LoopFinish::kStop;

@@ -23,7 +23,7 @@ struct LoopRequest {
   int64_t max_new_tokens = 128;
   int continuations = 1;  // of the prompt, each with a random stream of its own
   SamplingOptions sampling;
-  std::vector<int64_t> stop_tokens;  // end a sequence; they are not part of it
+  std::vector<int64_t> stop_tokens;  // the one that ends a sequence is its last token
   std::vector<RuntimeValue> others;  // in the order of Decoder::other_inputs()
 };
 
@@ -41,7 +41,7 @@ struct LoopToken {
   int64_t index;                   // among the new tokens
   absl::Span<const float> logits;  // that it was chosen from, adjusted
 };
-// Called for each token as it is chosen; false ends that sequence (kStop).
+// Called for each token as it is chosen, but for stop tokens; false ends that sequence (kStop).
 using LoopCallback = std::function<bool(const LoopToken& token)>;
 
 struct LoopStatistics {

@@ -62,7 +62,7 @@ absl::string_view FinishReasonName(FinishReason reason);  // "length", "stop", "
 struct GeneratedSequence {
   int prompt = 0;  // index
   std::vector<int64_t> prompt_ids;
-  std::vector<int64_t> ids;  // without the token that ended it
+  std::vector<int64_t> ids;  // the end token included, if the model ended it
   std::string text;          // "" without a tokenizer
   FinishReason finish = FinishReason::kLength;
   double score = 0;  // beam search: sum of log-probabilities over length^length_penalty

@@ -174,7 +174,7 @@ TEST(LoopExecutorTest, SequencesOfDifferentLengthsDoNotDisturbEachOther) {
   }
 }
 
-TEST(LoopExecutorTest, AStopTokenEndsASequenceAndIsNotPartOfIt) {
+TEST(LoopExecutorTest, AStopTokenEndsASequenceAsItsLast) {
   auto free_run = MakeLoop(Options(64))->Run({Request(Prompt(6), 10)});
   ASSERT_TRUE(free_run.ok());
   const Ids& tokens = (*free_run)[0][0].tokens;
@@ -183,7 +183,7 @@ TEST(LoopExecutorTest, AStopTokenEndsASequenceAndIsNotPartOfIt) {
   auto stopped = MakeLoop(Options(64))->Run({request});
   ASSERT_TRUE(stopped.ok());
   const auto first = std::find(tokens.begin(), tokens.end(), tokens[4]) - tokens.begin();
-  EXPECT_EQ((*stopped)[0][0].tokens, Ids(tokens.begin(), tokens.begin() + first));
+  EXPECT_EQ((*stopped)[0][0].tokens, Ids(tokens.begin(), tokens.begin() + first + 1));
   EXPECT_EQ((*stopped)[0][0].finish, LoopFinish::kStop);
 }
 
