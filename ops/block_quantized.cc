@@ -31,7 +31,8 @@ bool IsPowerOfTwo(int64_t x) { return x > 0 && (x & (x - 1)) == 0; }
 //   [N, ceil(blocks * bits / 8)] or of A's type [N, blocks], default 2^(bits-1); g_idx? int32: the block of each k
 //   (deprecated); bias? [N].
 // Output: Y [..., N].
-// Attributes: K, N, block_size (a power of two >= 16), bits 4, accuracy_level 0 (4 permits activations of 8 bits),
+// Attributes: K, N, block_size (a power of two >= 16), bits 4, accuracy_level 0 (4: A is rounded to 8 bits
+//   per block, as other runtimes do; every kernel does it, so results do not depend on the processor),
 //   weight_prepacked 0.
 enum Input { kA, kB, kScales, kZeros, kGroups, kBias };
 
@@ -99,7 +100,9 @@ absl::Status CheckOperands(PrepareContext& ctx, const BlockQuantizedShape& shape
 // Straight from the formula: one weight row at a time. For --plain, weights that are not constant, and g_idx.
 class PlainMatMulNBits final : public Kernel {
  public:
-  PlainMatMulNBits(BlockQuantizedShape shape, int64_t rows, DataType type) : shape_(shape), rows_(rows), type_(type) {}
+  // `rounds`: the activations, to 8 bits.
+  PlainMatMulNBits(BlockQuantizedShape shape, int64_t rows, DataType type, bool rounds)
+      : shape_(shape), rows_(rows), type_(type), rounds_(rounds) {}
   // Scratch: A, scales, zero points, bias and Y as floats, then one weight row per worker.
   size_t Plan(PrepareContext& ctx) {
     ScratchLayout layout;
@@ -124,6 +127,7 @@ class PlainMatMulNBits final : public Kernel {
     float* y = ScratchAt<float>(scratch, y_);
     const int64_t blocks = shape_.blocks(), k = shape_.k, n = shape_.n;
     ConvertToFloat(ctx.input(kA), a);
+    for (int64_t r = 0; rounds_ && r < rows_; ++r) RoundToInt8(a + r * k, k, shape_.block);
     ConvertToFloat(ctx.input(kScales), scales);
     if (ctx.has_input(kBias)) {
       ConvertToFloat(ctx.input(kBias), bias);
@@ -172,6 +176,7 @@ class PlainMatMulNBits final : public Kernel {
   BlockQuantizedShape shape_;
   int64_t rows_;
   DataType type_;
+  bool rounds_;
   int threads_ = 1;
   size_t a_ = 0, scales_ = 0, zeros_ = 0, bias_ = 0, y_ = 0, row_ = 0;
 };
@@ -183,7 +188,8 @@ class PackedMatMulNBits final : public Kernel {
   std::vector<float> bias;  // empty: none
   int64_t rows = 0;
   DataType type = DataType::kFloat;
-  bool int8 = false;
+  bool rounds = false;  // the activations, to 8 bits
+  bool int8 = false;    // ... and multiplies them so
   bool copies_a = false, converts_y = false;
   size_t a_offset = 0, sums_offset = 0, q_offset = 0, scales_offset = 0, y_offset = 0;
 
@@ -195,7 +201,7 @@ class PackedMatMulNBits final : public Kernel {
     ScratchLayout layout;
     const size_t elements = static_cast<size_t>(rows * shape.padded_k());
     const size_t all_blocks = static_cast<size_t>(rows * shape.blocks());
-    copies_a = type != DataType::kFloat || shape.k != shape.padded_k();
+    copies_a = type != DataType::kFloat || shape.k != shape.padded_k() || (rounds && !int8);
     converts_y = type != DataType::kFloat;
     if (copies_a) a_offset = layout.Add(elements * sizeof(float));
     sums_offset = layout.Add(all_blocks * sizeof(float));
@@ -221,6 +227,7 @@ class PackedMatMulNBits final : public Kernel {
           const char* from = static_cast<const char*>(ctx.input(kA).raw()) + ByteSize(type, r * shape.k);
           ConvertToFloat(from, type, shape.k, row);
           std::fill(row + shape.k, row + padded, 0.0f);
+          if (rounds && !int8) RoundToInt8(row, shape.k, shape.block);
         }
         if (int8) {
           kernels.quantize_row(a + r * padded, shape.block, blocks, q + r * padded, scales + r * blocks,
@@ -272,7 +279,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
   const bool constant = weights.defined() && scales.defined() && ctx.has_input(kZeros) == zeros.defined() &&
                         ctx.has_input(kBias) == bias.defined();
   if (ctx.plain() || !constant || ctx.has_input(kGroups)) {
-    auto kernel = std::make_unique<PlainMatMulNBits>(shape, rows, type);
+    auto kernel = std::make_unique<PlainMatMulNBits>(shape, rows, type, accuracy == 4 && !ctx.has_input(kGroups));
     ctx.RequestScratch(kernel->Plan(ctx));
     return kernel;
   }
@@ -280,7 +287,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
   auto kernel = std::make_unique<PackedMatMulNBits>();
   kernel->rows = rows;
   kernel->type = type;
-  kernel->int8 = accuracy == 4 && GetBlockQuantizedKernels().int8_panel != nullptr;
+  kernel->rounds = accuracy == 4;
+  kernel->int8 = kernel->rounds && GetBlockQuantizedKernels().int8_panel != nullptr;
   if (zeros.defined()) {
     shape.zero = zeros.dtype() == DataType::kUInt8 ? BlockQuantizedShape::kBytes : BlockQuantizedShape::kFloats;
   }

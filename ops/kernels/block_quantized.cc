@@ -95,6 +95,16 @@ void PackBlockQuantized(const BlockQuantizedShape& shape, const BlockQuantizedSo
   });
 }
 
+void RoundToInt8(float* row, int64_t k, int64_t block) {
+  for (int64_t begin = 0; begin < k; begin += block) {
+    const int64_t end = std::min(k, begin + block);
+    float largest = 0;
+    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(row[i]));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f, scale = largest / 127.0f;
+    for (int64_t i = begin; i < end; ++i) row[i] = std::nearbyint(row[i] * inverse) * scale;
+  }
+}
+
 const BlockQuantizedKernels& GetBlockQuantizedKernels() {
 #if defined(__x86_64__)
   if (ActiveIsa() == Isa::kAvx512) {

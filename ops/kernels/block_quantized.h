@@ -52,6 +52,10 @@ struct BlockQuantizedSource {
 // `packed`: shape.bytes(), 64-byte aligned.
 void PackBlockQuantized(const BlockQuantizedShape& shape, const BlockQuantizedSource& source, uint8_t* packed);
 
+// Each block of a row of k elements to the nearest multiples (ties to even) of its largest magnitude / 127: what 8-bit
+// activations stand for, for those who multiply floats.
+void RoundToInt8(float* row, int64_t k, int64_t block);
+
 // Activations of a run, prepared once for all panels. Rows have padded_k() elements.
 struct FloatActivations {
   const float* a;     // zeros from k on
