@@ -21,7 +21,7 @@ struct StepRunnerOptions {
   int64_t max_prompt = 0;  // positions of a shared prompt
   DataType kv_dtype = DataType::kFloat;
   // Rows of prefill plans, ascending. A prompt is run in pieces of the largest; the rest in the smallest that holds it.
-  std::vector<int64_t> prefill_rows = {16, 64, 256};
+  std::vector<int64_t> prefill_rows = {8, 16, 32, 64, 96, 128, 192, 256};
   // Counts the process's allocations, for StepCounters; null: they are not counted.
   int64_t (*allocation_counter)() = nullptr;
 };

@@ -43,14 +43,14 @@ uint32_t TransposeFields(uint32_t x) {
 
 void PackColumn(const BlockQuantizedShape& shape, const BlockQuantizedSource& source, int64_t column, uint8_t* panel) {
   const int64_t lane = column % kPanelColumns, blocks = shape.blocks();
-  const int64_t words = blocks * shape.block * shape.bits / 32;
+  const int64_t block_words = shape.block * shape.bits / 32, words = blocks * block_words;
   const uint8_t* from = source.weights + column * words * 4;
   for (int64_t w = 0; w < words; ++w) {
     uint32_t x;
     std::memcpy(&x, from + 4 * w, 4);
     if (shape.bits == 4) x = InterleaveNibbles(x);
     if (shape.bits == 2) x = TransposeFields(x);
-    std::memcpy(panel + (w * kPanelColumns + lane) * 4, &x, 4);
+    std::memcpy(panel + w / block_words * shape.block_bytes() + (w % block_words * kPanelColumns + lane) * 4, &x, 4);
   }
   const float* scales = source.scales + column * blocks;
   float factor = 1.0f;
@@ -63,19 +63,21 @@ void PackColumn(const BlockQuantizedShape& shape, const BlockQuantizedSource& so
     std::memcpy(panel + shape.factors_at() + lane * 4, &factor, 4);
   }
   for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t at = b * kPanelColumns + lane;
+    uint8_t* scale = panel + b * shape.block_bytes() + shape.weight_bytes();
+    uint8_t* zero = scale + kPanelColumns * shape.scale_width() + lane * shape.zero_width();
+    scale += lane * shape.scale_width();
     if (shape.half_scales) {
       const uint16_t half = Float16::FromFloat(scales[b] / factor);
-      std::memcpy(panel + shape.scales_at() + at * 2, &half, 2);
+      std::memcpy(scale, &half, 2);
     } else {
-      std::memcpy(panel + shape.scales_at() + at * 4, &scales[b], 4);
+      std::memcpy(scale, &scales[b], 4);
     }
     if (shape.zero == BlockQuantizedShape::kFloats) {
-      std::memcpy(panel + shape.zeros_at() + at * 4, static_cast<const float*>(source.zeros) + column * blocks + b, 4);
+      std::memcpy(zero, static_cast<const float*>(source.zeros) + column * blocks + b, 4);
     } else if (shape.zero == BlockQuantizedShape::kBytes) {
       const uint8_t* row = static_cast<const uint8_t*>(source.zeros) + column * ((blocks * shape.bits + 7) / 8);
       const int64_t bit = b * shape.bits;
-      panel[shape.zeros_at() + at] = static_cast<uint8_t>(row[bit / 8] >> (bit % 8) & ((1 << shape.bits) - 1));
+      *zero = static_cast<uint8_t>(row[bit / 8] >> (bit % 8) & ((1 << shape.bits) - 1));
     }
   }
 }

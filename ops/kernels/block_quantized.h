@@ -5,7 +5,8 @@
 // memory. A 64-byte vector holds, per column (32-bit lane), the fields of consecutive k: byte j of lane c of vector g
 //   8 bits: k = 4g + j;   4 bits: k = 8g + j low, 8g + 4 + j high;   2 bits: k = 16g + 4f + j in field f.
 // So one shift and mask gives four consecutive k per lane: what the dot-product instructions of AVX-512 VNNI want, and
-// equally what a conversion to float wants. After a panel's weights come its scales [blocks][16] and zero points.
+// equally what a conversion to float wants. After a block's weights come its 16 scales and zero points: kept apart they
+// would be a second stream, which no prefetcher has found before a panel is over.
 //
 // Two ways of computing: with float activations (any processor), and, where the caller allows it (accuracy_level 4),
 // with activations rounded to 8 bits per block (needs AVX-512 VNNI).
@@ -23,7 +24,7 @@ struct BlockQuantizedShape {
   int64_t n = 0, k = 0;
   int64_t block = 0;  // power of two, >= 16
   int bits = 0;       // 2, 4, 8
-  // Zero points: the constant 2^(bits-1), or [blocks][16] bytes or floats a panel.
+  // Zero points: the constant 2^(bits-1), or 16 bytes or floats a block.
   enum Zero { kMiddle, kBytes, kFloats } zero = kMiddle;
   // Scales as float16 with a factor per column: half the bytes, relative error 2^-12. Else float32.
   bool half_scales = false;
@@ -31,13 +32,11 @@ struct BlockQuantizedShape {
   int64_t blocks() const { return (k + block - 1) / block; }
   int64_t padded_k() const { return blocks() * block; }
   int64_t panels() const { return (n + kPanelColumns - 1) / kPanelColumns; }
-  int64_t block_bytes() const { return block * bits * kPanelColumns / 8; }
-  int64_t scales_at() const { return blocks() * block_bytes(); }
-  int64_t zeros_at() const { return scales_at() + blocks() * kPanelColumns * (half_scales ? 2 : 4); }
-  int64_t factors_at() const {
-    const int64_t width = zero == kMiddle ? 0 : zero == kBytes ? 1 : 4;
-    return zeros_at() + blocks() * kPanelColumns * width;
-  }
+  int64_t weight_bytes() const { return block * bits * kPanelColumns / 8; }
+  int64_t scale_width() const { return half_scales ? 2 : 4; }
+  int64_t zero_width() const { return zero == kMiddle ? 0 : zero == kBytes ? 1 : 4; }
+  int64_t block_bytes() const { return weight_bytes() + kPanelColumns * (scale_width() + zero_width()); }
+  int64_t factors_at() const { return blocks() * block_bytes(); }
   int64_t panel_bytes() const { return (factors_at() + (half_scales ? kPanelColumns * 4 : 0) + 63) / 64 * 64; }
   size_t bytes() const { return static_cast<size_t>(panels()) * static_cast<size_t>(panel_bytes()); }
 };

@@ -13,16 +13,16 @@ constexpr int kParts = static_cast<int>(kPanelColumns) / kLanes;
 // Rows that share the unpacking of a weight; as many accumulators as registers allow.
 constexpr int kFloatRows = kLanes == 16 ? 8 : 4;
 
-RONDO_SIMD F Scales(const Shape& shape, const uint8_t* panel, int64_t block, int part) {
-  const int64_t at = block * kPanelColumns + part * kLanes;
-  if (shape.half_scales) return FromFloat16(LoadAs<U16>(panel + shape.scales_at() + at * 2));
-  return LoadAs<F>(panel + shape.scales_at() + at * 4);
+// `scales`: what follows a block's weights.
+RONDO_SIMD F Scales(const Shape& shape, const uint8_t* scales, int part) {
+  if (shape.half_scales) return FromFloat16(LoadAs<U16>(scales + part * kLanes * 2));
+  return LoadAs<F>(scales + part * kLanes * 4);
 }
 // REQUIRES: zero points that are not the middle.
-RONDO_SIMD F Zeros(const Shape& shape, const uint8_t* panel, int64_t block, int part) {
-  const int64_t at = block * kPanelColumns + part * kLanes;
-  if (shape.zero == Shape::kFloats) return LoadAs<F>(panel + shape.zeros_at() + at * 4);
-  return __builtin_convertvector(__builtin_convertvector(LoadAs<U8>(panel + shape.zeros_at() + at), I), F);
+RONDO_SIMD F Zeros(const Shape& shape, const uint8_t* scales, int part) {
+  const uint8_t* zeros = scales + kPanelColumns * shape.scale_width();
+  if (shape.zero == Shape::kFloats) return LoadAs<F>(zeros + part * kLanes * 4);
+  return __builtin_convertvector(__builtin_convertvector(LoadAs<U8>(zeros + part * kLanes), I), F);
 }
 
 // Column factors, bias, and the right edge.
@@ -53,9 +53,10 @@ void FloatRows(const Shape& shape, const uint8_t* panel, int64_t first_column, c
   for (int part = 0; part < kParts; ++part) {
     F total[kRows];
     for (int r = 0; r < kRows; ++r) total[r] = F{};
-    const uint8_t* weights = panel + part * kLanes * 4;
     int64_t k = 0;
     for (int64_t b = 0; b < blocks; ++b) {
+      const uint8_t* block = panel + b * shape.block_bytes();
+      const uint8_t* weights = block + part * kLanes * 4;
       F dot[kChains][kRows];
       for (int c = 0; c < kChains; ++c) {
         for (int r = 0; r < kRows; ++r) dot[c][r] = F{};
@@ -75,9 +76,10 @@ void FloatRows(const Shape& shape, const uint8_t* panel, int64_t first_column, c
         }
         k += kFields;
       }
-      const F scale = Scales(shape, panel, b, part);
+      const uint8_t* scales = block + shape.weight_bytes();
+      const F scale = Scales(shape, scales, part);
       const F zero =
-          shape.zero == Shape::kMiddle ? Set(static_cast<float>(1 << (kBits - 1))) : Zeros(shape, panel, b, part);
+          shape.zero == Shape::kMiddle ? Set(static_cast<float>(1 << (kBits - 1))) : Zeros(shape, scales, part);
       for (int r = 0; r < kRows; ++r) {
         F sum = dot[0][r];
         for (int c = 1; c < kChains; ++c) sum += dot[c][r];
@@ -130,6 +132,9 @@ void BlockSums(const float* a, int64_t block, int64_t blocks, float* sums) {
 
 #define RONDO_VNNI __attribute__((target("avx512vnni")))
 
+// Bytes that a product of few rows asks for in advance: some 50 ns of the memory's full speed.
+constexpr int kAhead = 2048;
+
 RONDO_VNNI void QuantizeRow(const float* a, int64_t block, int64_t blocks, int8_t* q, float* scales, int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b) {
     const float* from = a + b * block;
@@ -166,6 +171,7 @@ RONDO_VNNI void Int8Rows(const Shape& shape, const uint8_t* panel, int64_t first
   F total[kRows];
   for (int r = 0; r < kRows; ++r) total[r] = F{};
   const uint8_t* weights = panel;
+  const int64_t beside = shape.block_bytes() - shape.weight_bytes();
   int64_t k = 0;
   for (int64_t b = 0; b < blocks; ++b) {
     __m512i dot[kChains][kRows];
@@ -177,7 +183,7 @@ RONDO_VNNI void Int8Rows(const Shape& shape, const uint8_t* panel, int64_t first
     }
     for (int64_t v = 0; v < vectors; ++v) {
       const __m512i x = _mm512_loadu_si512(weights);
-      _mm_prefetch(reinterpret_cast<const char*>(weights) + 2048, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(weights) + kAhead, _MM_HINT_T0);
       weights += kPanelColumns * 4;
 #pragma GCC unroll 4
       for (int group = 0; group < kGroups; ++group) {
@@ -192,7 +198,8 @@ RONDO_VNNI void Int8Rows(const Shape& shape, const uint8_t* panel, int64_t first
       }
       k += kFields;
     }
-    const F scale = Scales(shape, panel, b, 0);
+    const F scale = Scales(shape, weights, 0);
+    _mm_prefetch(reinterpret_cast<const char*>(weights) + kAhead, _MM_HINT_T0);
     if (shape.zero == Shape::kMiddle) {
       for (int r = 0; r < kRows; ++r) {
         I sum = (I)dot[0][r];
@@ -200,7 +207,7 @@ RONDO_VNNI void Int8Rows(const Shape& shape, const uint8_t* panel, int64_t first
         total[r] += __builtin_convertvector(sum, F) * (scale * Set(a_scales[r * blocks + b]));
       }
     } else {
-      const F zero = Zeros(shape, panel, b, 0);
+      const F zero = Zeros(shape, weights, 0);
       for (int r = 0; r < kRows; ++r) {
         I sum = (I)dot[0][r];
         for (int c = 1; c < kChains; ++c) sum += (I)dot[c][r];
@@ -208,6 +215,7 @@ RONDO_VNNI void Int8Rows(const Shape& shape, const uint8_t* panel, int64_t first
         total[r] += moved * (scale * Set(a_scales[r * blocks + b]));
       }
     }
+    weights += beside;
   }
   for (int r = 0; r < kRows; ++r) Finish(shape, panel, first_column, 0, bias, total[r], y + (row + r) * ldy);
 }
