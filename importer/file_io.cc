@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "graph/file_pages.h"
 #include "graph/status.h"
 #include "importer/names.h"
 
@@ -72,7 +73,9 @@ absl::StatusOr<int> OpenAt(int directory, const char* path, int flags) {
 }  // namespace
 
 FileBytes::~FileBytes() {
-  if (mapped_) munmap(const_cast<uint8_t*>(data_), size_);
+  if (!mapped_) return;
+  RemoveFilePages(data_);
+  munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 absl::StatusOr<std::shared_ptr<const FileBytes>> ReadAll(int fd, size_t size) {
@@ -99,6 +102,7 @@ absl::StatusOr<std::shared_ptr<const FileBytes>> Map(int fd, size_t size) {
   bytes->data_ = static_cast<const uint8_t*>(address);
   bytes->size_ = size;
   bytes->mapped_ = true;
+  AddFilePages(address, size);
   return std::shared_ptr<const FileBytes>(std::move(bytes));
 }
 

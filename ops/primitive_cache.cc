@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "graph/file_pages.h"
 
 namespace rondo {
 namespace {
@@ -222,6 +223,7 @@ absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string
   if (found != packed_.end()) return found->second.packed;
   absl::StatusOr<Tensor> packed = pack();
   if (!packed.ok()) return packed.status();
+  ForgetFilePages(weight.raw(), weight.bytes());
   packed_.emplace(std::move(key), Packed{weight, *packed});
   return packed;
 }

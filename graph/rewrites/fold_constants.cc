@@ -4,6 +4,7 @@
 // What folding adds is bounded by the model's own size: a 152-byte file must not become a 108 PB tensor. A node whose
 // result is over the budget stays a node; it may still be needed only in part, or never.
 #include "graph/content.h"
+#include "graph/file_pages.h"
 #include "graph/rewrites/list.h"
 #include "graph/status.h"
 
@@ -61,6 +62,9 @@ absl::StatusOr<int> FoldConstants(Graph& graph, const RewriteContext& context) {
       // An error that is certain to occur in the run is reported there, with the run's own checks.
       if (!outputs.ok()) continue;
       known = *std::move(outputs);
+      for (const Tensor& input : inputs) {
+        if (input.defined()) ForgetFilePages(input.raw(), input.bytes());
+      }
       spent += bytes;
     }
     bool changed = false;

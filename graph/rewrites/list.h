@@ -7,6 +7,7 @@
 
 #define RONDO_REWRITES(X)                                                                                     \
   X(SinkConstants, "sink_constants", "gives subgraphs their own handle of constants that they capture")       \
+  X(ReadTransposed, "read_transposed", "lets products read constant matrices as they lie, not transposed")    \
   X(FoldConstants, "fold_constants", "computes nodes whose inputs are all constant, within the model's size") \
   X(InlineIf, "inline_if", "replaces an If with a constant condition by its branch")                          \
   X(RemoveNoOps, "remove_no_ops",                                                                             \

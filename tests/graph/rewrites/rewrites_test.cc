@@ -14,6 +14,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 Tensor Scalar(float value) { return FloatTensor({}, {value}); }
 
@@ -22,6 +23,25 @@ TEST(RewritesTest, UnknownNamesAreRefusedWithTheList) {
   auto reports = ApplyRewrites(graph, RewriteContext(), {"no_such"});
   EXPECT_THAT(std::string(reports.status().message()), HasSubstr("unknown rewrite \"no_such\"; there are: "));
   EXPECT_THAT(std::string(reports.status().message()), HasSubstr("fold_constants"));
+}
+
+TEST(ReadTransposedTest, ProductsReadTheMatrixAsItLies) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"n", "8"});
+  Value* table = b.Constant(RandomFloats({6, 8}));
+  b.Output(b.Op("MatMul", 13, {x, b.Op("Transpose", 13, {table}, {{"perm", std::vector<int64_t>{1, 0}}})}));
+  b.Output(b.Op("Gather", 13, {table, b.Constant(Int64Tensor({1}, {2}))}));
+  ExpectSameResults(b.graph(), {"read_transposed"}, {RandomFloats({5, 8})});
+  EXPECT_THAT(OperatorsOf(b.graph()), UnorderedElementsAre("rondo::MatMul", "Gather"));
+}
+
+TEST(ReadTransposedTest, ATransposeThatOthersReadStays) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"n", "8"});
+  Value* transposed = b.Op("Transpose", 13, {b.Constant(RandomFloats({6, 8}))});
+  b.Output(b.Op("MatMul", 13, {x, transposed}));
+  b.Output(transposed);
+  EXPECT_EQ(ApplyRewrite(b.graph(), "read_transposed"), 0);
 }
 
 TEST(FoldConstantsTest, ComputesConstantNodes) {
