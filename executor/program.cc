@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_join.h"
@@ -49,7 +50,15 @@ absl::Status Program::Rewrite(const ProgramOptions& options) {
   // Rewrites may have made more shapes known; the types of all values are final from here on.
   RONDO_RETURN_IF_ERROR(InferGraph(*graph_));
   if (!options.transform) return absl::OkStatus();
-  RONDO_ASSIGN_OR_RETURN(graph_, options.transform(std::move(graph_), context));
+  // A transform looks at small values, masks and positions: a graph that makes others of them is not for it.
+  constexpr uint64_t kMaxProbedBytes = uint64_t{64} << 20;
+  ProgramResources bounded = resources_;
+  bounded.max_tensor_bytes = std::min(bounded.max_tensor_bytes, kMaxProbedBytes);
+  RewriteContext probing = context;
+  probing.evaluate = [&](const Node& node, absl::Span<const Tensor> inputs) {
+    return EvaluateNode(node, inputs, bounded);
+  };
+  RONDO_ASSIGN_OR_RETURN(graph_, options.transform(std::move(graph_), probing));
   RONDO_ASSIGN_OR_RETURN(const std::vector<RewriteReport> again,
                          ApplyRewrites(*graph_, context, options.disabled_rewrites));
   for (size_t i = 0; i < again.size(); ++i) rewrites_[i].fired += again[i].fired;

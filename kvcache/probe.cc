@@ -11,8 +11,8 @@
 namespace rondo {
 namespace {
 
-// Elements of a value beyond which a probe is not worth its memory.
-constexpr int64_t kMaxElements = int64_t{1} << 26;
+// What the values of all probes may take together. Masks of real models need some megabytes.
+constexpr size_t kMaxBytes = size_t{1} << 30;
 
 bool IsRole(PortRole role) { return role != PortRole::kTokens && role != PortRole::kState && role != PortRole::kOther; }
 
@@ -173,7 +173,7 @@ Tensor Prober::ContentAt(const Value* value, const Run& run) {
   return TensorFromContent(value->type(), numbers);
 }
 
-absl::StatusOr<Tensor> Prober::EvaluateOne(const Value* value, const Run& run) const {
+absl::StatusOr<Tensor> Prober::EvaluateOne(const Value* value, const Run& run) {
   const Node* node = value->producer();
   if (node == nullptr) return InvalidArgument("input \"", value->name(), "\" is not of the environment");
   if (node->Is("Shape") || node->Is("Size")) {
@@ -191,7 +191,8 @@ absl::StatusOr<Tensor> Prober::EvaluateOne(const Value* value, const Run& run) c
   }
   RONDO_ASSIGN_OR_RETURN(std::vector<Tensor> outputs, context_.evaluate(*node, inputs));
   const Tensor& result = outputs[value->producer_index()];
-  if (result.size() > kMaxElements) return ResourceExhausted(node->Describe(), ": too large to probe");
+  bytes_ += result.bytes();
+  if (bytes_ > kMaxBytes) return ResourceExhausted(node->Describe(), ": too large to probe");
   return result;
 }
 

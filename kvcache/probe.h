@@ -54,7 +54,7 @@ class Prober {
   absl::StatusOr<Tensor> InputAt(int input, const ProbePoint& point, const Run& run) const;
   // From what shape inference knows of a small integer value; undefined when it does not.
   static Tensor ContentAt(const Value* value, const Run& run);
-  absl::StatusOr<Tensor> EvaluateOne(const Value* value, const Run& run) const;
+  absl::StatusOr<Tensor> EvaluateOne(const Value* value, const Run& run);
 
   const Graph& graph_;
   const DecoderPorts& ports_;
@@ -62,6 +62,7 @@ class Prober {
   absl::flat_hash_set<const Value*> environment_, varying_;
   absl::flat_hash_map<const Value*, int> inputs_;
   std::map<ProbePoint, Run> runs_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace rondo

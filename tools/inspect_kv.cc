@@ -17,7 +17,7 @@ const char* LevelText(int level) {
     case 1:
       return "in place: new rows are written into a cache of fixed size, attention reads it there";
     default:
-      return "growing: every step makes a new, longer cache";
+      return "as exported: every step makes a new, longer cache, or runs the whole sequence";
   }
 }
 
