@@ -1,13 +1,13 @@
 // Steps of a decoder as it was exported: every step's cache outputs are the next one's inputs. Where the cache grows,
 // so do the shapes, and each length is a plan of its own. Slow, but right for anything: the fallback and the reference.
 #include <algorithm>
-#include <limits>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "executor/step_runner.h"
 #include "graph/numeric.h"
 #include "graph/status.h"
+#include "kvcache/step_inputs.h"
 #include "ops/parallel.h"
 
 namespace rondo {
@@ -165,80 +165,19 @@ class GrowingRunner final : public StepRunner {
   }
 
   absl::StatusOr<RuntimeValue> MakeInput(int index, absl::Span<const int64_t> tokens, int64_t past) const {
-    const Value* input = graph_.inputs()[index];
+    const Value& input = *graph_.inputs()[index];
     const int64_t rows = static_cast<int64_t>(tokens.size());
-    const Shape& shape = *input->type().shape;
-    const int64_t keys = past + rows;
-    // Length of a dim that counts keys: that of a fixed cache, or as many as there are.
-    const auto key_dim = [&](const Dim& dim) { return dim.known() ? dim.value() : keys; };
-    Dims dims;
-    std::vector<double> elements;
-    switch (ports_.roles[index]) {
-      case PortRole::kTokens:
-        dims = {1, rows};
-        elements.assign(tokens.begin(), tokens.end());
-        break;
-      case PortRole::kMask:
-        dims = {1, key_dim(shape[1])};
-        for (int64_t j = 0; j < dims[1]; ++j) elements.push_back(j < keys ? 1 : 0);
-        break;
-      case PortRole::kMask4D: {
-        dims = {1, 1, rows, key_dim(shape[3])};
-        const bool boolean = input->type().dtype == DataType::kBool;
-        for (int64_t i = 0; i < rows; ++i) {
-          for (int64_t j = 0; j < dims[3]; ++j) {
-            const bool visible = j <= past + i;
-            elements.push_back(boolean ? visible : (visible ? 0.0 : -std::numeric_limits<double>::infinity()));
-          }
-        }
-        break;
-      }
-      case PortRole::kPositions:
-      case PortRole::kCachePosition:
-        dims = ports_.roles[index] == PortRole::kPositions ? Dims{1, rows} : Dims{rows};
-        for (int64_t i = 0; i < rows; ++i) elements.push_back(static_cast<double>(past + i));
-        break;
-      case PortRole::kWriteIndices:
-        dims = {1};
-        elements = {static_cast<double>(past)};
-        break;
-      case PortRole::kValidLengths:
-        dims = {1};
-        elements = {static_cast<double>(keys)};
-        break;
-      case PortRole::kKeepLogits:
-        if (shape.rank() == 1) dims = {1};
-        elements = {1};
-        break;
-      default:
-        return Internal("input \"", input->name(), "\" has no role");
+    if (ports_.roles[index] != PortRole::kTokens) {
+      RONDO_ASSIGN_OR_RETURN(Tensor made, MakeStepInput(input, ports_.roles[index], {1, rows, past}));
+      return RuntimeValue(std::move(made));
     }
-    RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(input->type().dtype, dims));
-    const auto fill = [&](auto* data) {
-      for (size_t i = 0; i < elements.size(); ++i) data[i] = static_cast<std::decay_t<decltype(*data)>>(elements[i]);
-    };
-    switch (input->type().dtype) {
-      case DataType::kInt64:
-        fill(tensor.mutable_data<int64_t>());
-        break;
-      case DataType::kInt32:
-        fill(tensor.mutable_data<int32_t>());
-        break;
-      case DataType::kFloat:
-        fill(tensor.mutable_data<float>());
-        break;
-      case DataType::kBool:
-        fill(tensor.mutable_data<uint8_t>());
-        break;
-      case DataType::kFloat16:
-        for (size_t i = 0; i < elements.size(); ++i) {
-          tensor.mutable_data<Float16>()[i] = Float16(static_cast<float>(elements[i]));
-        }
-        break;
-      default:
-        return Unimplemented("input \"", input->name(), "\" of type ", DataTypeName(input->type().dtype));
+    RONDO_ASSIGN_OR_RETURN(Tensor ids, Tensor::Create(input.type().dtype, {1, rows}));
+    if (ids.dtype() == DataType::kInt32) {
+      std::copy(tokens.begin(), tokens.end(), ids.mutable_data<int32_t>());
+    } else {
+      std::copy(tokens.begin(), tokens.end(), ids.mutable_data<int64_t>());
     }
-    return RuntimeValue(std::move(tensor));
+    return RuntimeValue(std::move(ids));
   }
 
   const Decoder& decoder_;

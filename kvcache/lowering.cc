@@ -62,6 +62,13 @@ class Lowering {
     positions_ = g_.AddInput(kPositionsInput, ValueType::Tensor(DataType::kInt64, ids));
     last_ = g_.AddInput(kLastInput, ValueType::Tensor(DataType::kInt64, Shape{ids[0]}));
     cache_ = g_.AddInput(kCacheInput, ValueType::State());
+    // 0 keeps all rows: KeepLastRow takes the wanted one.
+    for (size_t i = 0; i < ports_.roles.size(); ++i) {
+      if (ports_.roles[i] != PortRole::kKeepLogits) continue;
+      const ValueType& type = g_.inputs()[i]->type();
+      Tensor zero = Tensor::Make(type.dtype, Dims(type.shape->rank(), 1));
+      g_.ReplaceAllUses(g_.inputs()[i], g_.AddConstant("rondo.keep_all", std::move(zero)));
+    }
   }
 
   absl::Status ReplaceAttention() {

@@ -148,7 +148,9 @@ class Finder {
     int only = -1, count = 0;
     for (size_t i = 0; i < graph_.inputs().size(); ++i) {
       const Value* input = graph_.inputs()[i];
-      if (ports_.roles[i] != PortRole::kOther || !IsInteger(input->type().dtype) || RankOf(input) != 2) continue;
+      if (ports_.roles[i] != PortRole::kOther || RankOf(input) != 2) continue;
+      const DataType type = input->type().dtype;
+      if (type != DataType::kInt64 && type != DataType::kInt32) continue;
       if (input->name() == "input_ids" || input->name() == "decoder_input_ids") ports_.tokens = static_cast<int>(i);
       only = static_cast<int>(i);
       ++count;

@@ -1,12 +1,10 @@
 #include "kvcache/probe.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "absl/functional/function_ref.h"
 #include "graph/content.h"
-#include "graph/numeric.h"
 #include "graph/status.h"
+#include "kvcache/step_inputs.h"
 
 namespace rondo {
 namespace {
@@ -15,36 +13,6 @@ namespace {
 constexpr size_t kMaxBytes = size_t{1} << 30;
 
 bool IsRole(PortRole role) { return role != PortRole::kTokens && role != PortRole::kState && role != PortRole::kOther; }
-
-absl::StatusOr<Tensor> Filled(const ValueType& type, absl::Span<const int64_t> dims,
-                              absl::FunctionRef<double(int64_t flat)> element) {
-  RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(type.dtype, dims));
-  const auto fill = [&](auto* data) {
-    for (int64_t i = 0; i < tensor.size(); ++i) data[i] = static_cast<std::decay_t<decltype(*data)>>(element(i));
-  };
-  switch (type.dtype) {
-    case DataType::kInt64:
-      fill(tensor.mutable_data<int64_t>());
-      break;
-    case DataType::kInt32:
-      fill(tensor.mutable_data<int32_t>());
-      break;
-    case DataType::kFloat:
-      fill(tensor.mutable_data<float>());
-      break;
-    case DataType::kFloat16:
-      for (int64_t i = 0; i < tensor.size(); ++i) {
-        tensor.mutable_data<Float16>()[i] = Float16(static_cast<float>(element(i)));
-      }
-      break;
-    case DataType::kBool:
-      fill(tensor.mutable_data<uint8_t>());
-      break;
-    default:
-      return Unimplemented("an input of type ", DataTypeName(type.dtype));
-  }
-  return tensor;
-}
 
 }  // namespace
 
@@ -110,7 +78,8 @@ ProbePoint Prober::LongPoint(int64_t capacity, int64_t past) const {
 }
 
 absl::StatusOr<Prober::Run*> Prober::RunAt(const ProbePoint& point) {
-  auto it = runs_.find(point);
+  const auto key = std::make_tuple(point.batch, point.rows, point.past);
+  auto it = runs_.find(key);
   if (it != runs_.end()) return &it->second;
   Run run;
   if (!ports_.batch_symbol.empty()) run.symbols[ports_.batch_symbol] = point.batch;
@@ -119,47 +88,9 @@ absl::StatusOr<Prober::Run*> Prober::RunAt(const ProbePoint& point) {
   for (const std::string& symbol : ports_.total_symbols) run.symbols[symbol] = point.past + point.rows;
   for (const auto& [input, index] : inputs_) {
     if (!IsRole(ports_.roles[index])) continue;
-    RONDO_ASSIGN_OR_RETURN(run.values[input], InputAt(index, point, run));
+    RONDO_ASSIGN_OR_RETURN(run.values[input], MakeStepInput(*input, ports_.roles[index], point));
   }
-  return &runs_.emplace(point, std::move(run)).first->second;
-}
-
-absl::StatusOr<Tensor> Prober::InputAt(int input, const ProbePoint& point, const Run& run) const {
-  const Value* value = graph_.inputs()[input];
-  Dims dims;
-  for (const Dim& dim : *value->type().shape) {
-    int64_t extent;
-    if (!dim.Evaluate(run.symbols, &extent)) {
-      return InvalidArgument("input \"", value->name(), "\": nothing says how long dim ", dim.ToString(), " is");
-    }
-    dims.push_back(extent);
-  }
-  const int64_t total = point.past + point.rows;
-  const ValueType& type = value->type();
-  switch (ports_.roles[input]) {
-    case PortRole::kMask:
-      return Filled(type, dims, [&](int64_t i) { return i % dims[1] < total ? 1 : 0; });
-    case PortRole::kMask4D: {
-      const bool boolean = type.dtype == DataType::kBool;
-      return Filled(type, dims, [&](int64_t i) {
-        const int64_t key = i % dims[3], row = i / dims[3] % dims[2];
-        const bool visible = key <= point.past + row;
-        return boolean ? (visible ? 1.0 : 0.0) : (visible ? 0.0 : -std::numeric_limits<double>::infinity());
-      });
-    }
-    case PortRole::kPositions:
-      return Filled(type, dims, [&](int64_t i) { return point.past + i % dims[1]; });
-    case PortRole::kCachePosition:
-      return Filled(type, dims, [&](int64_t i) { return point.past + i; });
-    case PortRole::kWriteIndices:
-      return Filled(type, dims, [&](int64_t) { return point.past; });
-    case PortRole::kValidLengths:
-      return Filled(type, dims, [&](int64_t) { return total; });
-    case PortRole::kKeepLogits:
-      return Filled(type, dims, [&](int64_t) { return point.rows; });
-    default:
-      return Internal("input \"", value->name(), "\" is not of the environment");
-  }
+  return &runs_.emplace(key, std::move(run)).first->second;
 }
 
 Tensor Prober::ContentAt(const Value* value, const Run& run) {

@@ -16,15 +16,11 @@
 #include "absl/status/statusor.h"
 #include "graph/rewrites/rewrite.h"
 #include "kvcache/ports.h"
+#include "kvcache/step_inputs.h"
 
 namespace rondo {
 
-struct ProbePoint {
-  int64_t batch, rows, past;
-  friend bool operator<(const ProbePoint& a, const ProbePoint& b) {
-    return std::tie(a.batch, a.rows, a.past) < std::tie(b.batch, b.rows, b.past);
-  }
-};
+using ProbePoint = StepShape;
 
 class Prober {
  public:
@@ -51,7 +47,6 @@ class Prober {
     absl::flat_hash_map<const Value*, Tensor> values;
   };
   absl::StatusOr<Run*> RunAt(const ProbePoint& point);
-  absl::StatusOr<Tensor> InputAt(int input, const ProbePoint& point, const Run& run) const;
   // From what shape inference knows of a small integer value; undefined when it does not.
   static Tensor ContentAt(const Value* value, const Run& run);
   absl::StatusOr<Tensor> EvaluateOne(const Value* value, const Run& run);
@@ -61,7 +56,7 @@ class Prober {
   const RewriteContext& context_;
   absl::flat_hash_set<const Value*> environment_, varying_;
   absl::flat_hash_map<const Value*, int> inputs_;
-  std::map<ProbePoint, Run> runs_;
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Run> runs_;  // by batch, rows, past
   size_t bytes_ = 0;
 };
 
