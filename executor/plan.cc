@@ -319,6 +319,7 @@ class PlanBuilder {
         continue;
       }
       Slot& out = slots[step.outputs[0]];
+      int donor = -1;  // a root that is the caller's
       for (int i = 0; i < std::min<int>(32, static_cast<int>(step.inputs.size())); ++i) {
         if ((candidates & InputBit(i)) == 0 || step.inputs[i] < 0) continue;
         const int root = Root(step.inputs[i]);
@@ -328,8 +329,14 @@ class PlanBuilder {
           read_otherwise |= j != i && step.inputs[j] >= 0 && Root(step.inputs[j]) == root &&
                             ((candidates & InputBit(j)) == 0 || slots[step.inputs[j]].type.shape != in.type.shape);
         }
-        if (!IsPlaced(root) || last_use[root] != s || read_otherwise || Bytes(in) != Bytes(out) ||
+        const bool of_caller = slots[root].storage == Slot::Storage::kInput && in.type.has_known_shape() &&
+                               in.type.dtype != DataType::kString;
+        if ((!IsPlaced(root) && !of_caller) || last_use[root] != s || read_otherwise || Bytes(in) != Bytes(out) ||
             BitWidth(in.type.dtype) != BitWidth(out.type.dtype)) {
+          continue;
+        }
+        if (of_caller) {
+          donor = donor < 0 ? root : donor;
           continue;
         }
         out.base = root;
@@ -337,6 +344,7 @@ class PlanBuilder {
         last_use[root] = std::max(last_use[root], last_use[step.outputs[0]]);
         break;
       }
+      if (donor >= 0 && IsPlaced(step.outputs[0])) plan_->donations.push_back({step.outputs[0], InputOf(donor)});
     }
     note_uses();
     // What the caller gets lives in buffers of its own; so does what the continuation may hand on to the caller.
@@ -346,6 +354,7 @@ class PlanBuilder {
     for (int slot : plan_->rest.inputs) {
       if (IsPlaced(Root(slot))) slots[Root(slot)].storage = Slot::Storage::kOutput;
     }
+    FindDonors();
     std::vector<BufferRequest> requests;
     std::vector<int> request_slot;
     std::vector<int> first_write(slots.size(), -1);
@@ -366,6 +375,30 @@ class PlanBuilder {
     for (size_t r = 0; r < values; ++r) slots[request_slot[r]].offset = layout.offsets[r];
     for (int s = 0; s < num_steps; ++s) plan_->steps[s].scratch_offset = layout.offsets[values + s];
     plan_->statistics.arena_bytes = layout.bytes;
+  }
+
+  // The region's input behind a slot of storage kInput.
+  int InputOf(int slot) const {
+    return static_cast<int>(std::find(plan_->input_slots.begin(), plan_->input_slots.end(), slot) -
+                            plan_->input_slots.begin());
+  }
+
+  // Only what goes to the caller may live in the caller's memory; what only the continuation reads is its to donate.
+  void FindDonors() {
+    std::vector<Donation>& donations = plan_->donations;
+    donations.erase(
+        std::remove_if(donations.begin(), donations.end(),
+                       [&](const Donation& d) { return plan_->slots[d.output].storage != Slot::Storage::kOutput; }),
+        donations.end());
+    std::vector<int> readers(plan_->slots.size(), 0);
+    for (int slot : plan_->output_slots) {
+      if (slot >= 0) ++readers[Root(slot)];
+    }
+    for (int slot : plan_->rest.inputs) ++readers[Root(slot)];
+    for (int slot : plan_->rest.inputs) {
+      const bool only = plan_->slots[slot].storage == Slot::Storage::kInput && readers[slot] == 1;
+      plan_->rest.donors.push_back(only ? InputOf(slot) : -1);
+    }
   }
 
   static size_t Bytes(const Slot& slot) { return ByteSize(slot.type.dtype, slot.type.shape->ElementCount().value()); }

@@ -62,7 +62,15 @@ struct Step {
 struct Continuation {
   std::unique_ptr<RegionExecutable> region;
   std::vector<int> inputs;   // slots of this plan, one per region input
+  std::vector<int> donors;   // per such input: the outer region's input that it is and nothing else keeps, or -1
   std::vector<int> outputs;  // positions among the outer region's outputs that it computes
+};
+
+// The buffer of an output may be that of an input, where a step that may work in place is the input's last use: if the
+// caller donates the input, it is; otherwise the output has a buffer of its own.
+struct Donation {
+  int output;  // slot, kOutput
+  int input;   // position among the region's inputs
 };
 
 struct PlanStatistics {
@@ -78,7 +86,8 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<int> input_slots;   // per region input; -1 when nothing reads it
   std::vector<int> output_slots;  // per region output; -1 when the continuation computes it
-  Continuation rest;              // rest.region is null when the plan covers the region
+  std::vector<Donation> donations;
+  Continuation rest;  // rest.region is null when the plan covers the region
   PlanStatistics statistics;
 
   // `inputs` has a concrete type for every tensor of the region's inputs, and constants where elements are known.

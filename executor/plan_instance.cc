@@ -35,6 +35,11 @@ absl::StatusOr<std::unique_ptr<PlanInstance>> PlanInstance::Create(std::shared_p
   return instance;
 }
 
+int PlanInstance::RootOf(int slot) const {
+  while (plan_->slots[slot].base >= 0) slot = plan_->slots[slot].base;
+  return slot;
+}
+
 absl::Status PlanInstance::Allocate() {
   RONDO_ASSIGN_OR_RETURN(arena_, AllocateArena(plan_->statistics.arena_bytes));
   const char* arena = static_cast<const char*>(arena_.get());
@@ -63,8 +68,7 @@ absl::Status PlanInstance::Allocate() {
         output_roots_.push_back(i);
         break;
       case Slot::Storage::kView: {
-        int root = i;
-        while (slots[root].base >= 0) root = slots[root].base;
+        const int root = RootOf(i);
         if (slots[root].storage == Slot::Storage::kOutput) {
           dependents_of_outputs_.push_back(i);
         } else if (slots[root].storage == Slot::Storage::kArena || slots[root].storage == Slot::Storage::kConstant) {
@@ -83,6 +87,7 @@ absl::Status PlanInstance::Allocate() {
         break;
     }
   }
+  taken_.resize(plan_->donations.size());
   contexts_.resize(plan_->steps.size());
   states_.resize(plan_->steps.size());
   for (size_t s = 0; s < plan_->steps.size(); ++s) {
@@ -103,14 +108,51 @@ absl::Status PlanInstance::Allocate() {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Memory that an output may take over: the caller's handle, which it gives up, is the only one.
+bool IsDonated(absl::Span<const RuntimeValue* const> inputs, absl::Span<const bool> donated, int input) {
+  if (input >= static_cast<int>(donated.size()) || !donated[input]) return false;
+  if (inputs[input] == nullptr || !inputs[input]->is_tensor()) return false;
+  const Tensor& tensor = inputs[input]->tensor();
+  return !tensor.transient() && tensor.owner() != nullptr && tensor.owner().use_count() == 1;
+}
+
+}  // namespace
+
+void PlanInstance::TakeDonations(absl::Span<const RuntimeValue* const> inputs, absl::Span<const bool> donated) {
+  for (size_t d = 0; d < taken_.size(); ++d) {
+    const Donation& donation = plan_->donations[d];
+    taken_[d] = IsDonated(inputs, donated, donation.input);
+    if (!taken_[d]) continue;
+    const Slot& slot = plan_->slots[donation.output];
+    const Tensor& tensor = inputs[donation.input]->tensor();
+    slots_[donation.output] = Tensor::Borrow(slot.type.dtype, slot.type.shape->ToDims(), tensor.raw(), tensor.owner());
+  }
+}
+
+// A caller that donates gets the outputs' only handles, so that it can donate them in turn.
+void PlanInstance::ReleaseDonations() {
+  for (const Donation& donation : plan_->donations) slots_[donation.output] = RuntimeValue();
+  for (int i : dependents_of_outputs_) {
+    if (!slots_[RootOf(i)].is_tensor()) slots_[i] = RuntimeValue();
+  }
+}
+
 // Buffers that the caller still holds are left to it and replaced.
 absl::Status PlanInstance::RenewOutputs() {
   bool renewed = false;
+  for (size_t d = 0; d < taken_.size(); ++d) renewed |= taken_[d];
   for (int i : output_roots_) {
     const Slot& slot = plan_->slots[i];
+    bool taken = false;
+    for (size_t d = 0; d < taken_.size(); ++d) taken |= taken_[d] && plan_->donations[d].output == i;
+    if (taken) continue;
     if (slots_[i].is_tensor()) {
       int64_t own = 1;
-      for (int d : dependents_of_outputs_) own += slots_[d].tensor().owner() == slots_[i].tensor().owner();
+      for (int d : dependents_of_outputs_) {
+        own += slots_[d].is_tensor() && slots_[d].tensor().owner() == slots_[i].tensor().owner();
+      }
       if (slots_[i].tensor().owner().use_count() <= own) continue;
     }
     RONDO_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Create(slot.type.dtype, slot.type.shape->ToDims()));
@@ -158,11 +200,16 @@ absl::Status PlanInstance::RunStep(int index, const StepHook* hook) {
 }
 
 absl::Status PlanInstance::Run(absl::Span<const RuntimeValue* const> inputs, absl::Span<RuntimeValue* const> outputs,
-                               const StepHook* hook) {
+                               absl::Span<const bool> donated, const StepHook* hook) {
+  TakeDonations(inputs, donated);
   RONDO_RETURN_IF_ERROR(RenewOutputs());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const int slot = plan_->input_slots[i];
     if (slot >= 0 && plan_->slots[slot].storage == Slot::Storage::kInput) slots_[slot] = *inputs[i];
+  }
+  // Overwritten in this run: who keeps such an input beyond its step makes a copy.
+  for (size_t d = 0; d < taken_.size(); ++d) {
+    if (taken_[d]) slots_[plan_->input_slots[plan_->donations[d].input]].tensor().set_transient(true);
   }
   for (int s = 0; s < static_cast<int>(plan_->steps.size()); ++s) {
     const int64_t begin = hook != nullptr ? NowNs() : 0;
@@ -176,17 +223,34 @@ absl::Status PlanInstance::Run(absl::Span<const RuntimeValue* const> inputs, abs
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (plan_->output_slots[i] >= 0) *outputs[i] = slots_[plan_->output_slots[i]].Kept();
   }
-  if (plan_->rest.region != nullptr) {
-    absl::InlinedVector<const RuntimeValue*, 16> rest_inputs;
-    absl::InlinedVector<RuntimeValue*, 8> rest_outputs;
-    for (int slot : plan_->rest.inputs) rest_inputs.push_back(&slots_[slot]);
-    for (int i : plan_->rest.outputs) rest_outputs.push_back(outputs[i]);
-    rest_state_.hook = hook;
-    RONDO_RETURN_IF_ERROR(plan_->rest.region->Run(rest_inputs, absl::MakeSpan(rest_outputs), &rest_state_));
-  }
+  if (plan_->rest.region != nullptr) RONDO_RETURN_IF_ERROR(RunRest(inputs, outputs, donated, hook));
   // Handles of the caller's values and of one run's dynamic values must not outlive the run.
   for (int i : per_run_) slots_[i] = RuntimeValue();
+  if (!donated.empty()) ReleaseDonations();
   return absl::OkStatus();
+}
+
+absl::Status PlanInstance::RunRest(absl::Span<const RuntimeValue* const> inputs,
+                                   absl::Span<RuntimeValue* const> outputs, absl::Span<const bool> donated,
+                                   const StepHook* hook) {
+  const Continuation& rest = plan_->rest;
+  absl::InlinedVector<const RuntimeValue*, 16> rest_inputs;
+  absl::InlinedVector<RuntimeValue*, 8> rest_outputs;
+  absl::InlinedVector<bool, 16> rest_donated;
+  for (size_t k = 0; k < rest.inputs.size(); ++k) {
+    const int donor = rest.donors[k];
+    const bool passed_on = donor >= 0 && donor < static_cast<int>(donated.size()) && donated[donor];
+    rest_inputs.push_back(passed_on ? inputs[donor] : &slots_[rest.inputs[k]]);
+    rest_donated.push_back(passed_on);
+    if (!passed_on) continue;
+    // The caller's handle is to be the only one again.
+    for (int i : per_run_) {
+      if (RootOf(i) == rest.inputs[k]) slots_[i] = RuntimeValue();
+    }
+  }
+  for (int i : rest.outputs) rest_outputs.push_back(outputs[i]);
+  rest_state_.hook = hook;
+  return rest.region->Run(rest_inputs, absl::MakeSpan(rest_outputs), &rest_state_, rest_donated);
 }
 
 }  // namespace rondo

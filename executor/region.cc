@@ -77,12 +77,13 @@ absl::StatusOr<std::shared_ptr<const Plan>> RegionExecutable::BindKey(const std:
 }
 
 absl::Status RegionExecutable::Run(absl::Span<const RuntimeValue* const> inputs,
-                                   absl::Span<RuntimeValue* const> outputs, RegionState* state) {
+                                   absl::Span<RuntimeValue* const> outputs, RegionState* state,
+                                   absl::Span<const bool> donated) {
   MakeKey(inputs, &state->key_);
   for (auto it = state->instances_.begin(); it != state->instances_.end(); ++it) {
     if ((*it)->key != state->key_) continue;
     if (it != state->instances_.begin()) state->instances_.splice(state->instances_.begin(), state->instances_, it);
-    return state->instances_.front()->Run(inputs, outputs, state->hook);
+    return state->instances_.front()->Run(inputs, outputs, donated, state->hook);
   }
   std::vector<Fact> facts(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -100,7 +101,7 @@ absl::Status RegionExecutable::Run(absl::Span<const RuntimeValue* const> inputs,
   state->instances_.push_front(std::move(instance));
   const int64_t bound = by_content_.empty() ? resources_.max_plans : kMaxLateBoundPlans;
   while (static_cast<int64_t>(state->instances_.size()) > bound) state->instances_.pop_back();
-  return state->instances_.front()->Run(inputs, outputs, state->hook);
+  return state->instances_.front()->Run(inputs, outputs, donated, state->hook);
 }
 
 std::vector<std::shared_ptr<const Plan>> RegionExecutable::plans() const {
@@ -119,15 +120,15 @@ class RegionSubgraphRunner final : public SubgraphRunner {
 
   std::unique_ptr<KernelState> CreateState() const override { return std::make_unique<State>(); }
 
-  absl::Status Run(absl::Span<const RuntimeValue> inputs, std::vector<RuntimeValue>* outputs,
-                   KernelState* state) const override {
+  absl::Status Run(absl::Span<const RuntimeValue> inputs, std::vector<RuntimeValue>* outputs, KernelState* state,
+                   absl::Span<const bool> donated) const override {
     State& s = static_cast<State&>(*state);
     s.inputs.clear();
     for (const RuntimeValue& input : inputs) s.inputs.push_back(&input);
     outputs->resize(region_.region().outputs.size());
     s.outputs.clear();
     for (RuntimeValue& output : *outputs) s.outputs.push_back(&output);
-    return region_.Run(s.inputs, s.outputs, &s.region);
+    return region_.Run(s.inputs, s.outputs, &s.region, donated);
   }
 
  private:

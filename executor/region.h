@@ -42,9 +42,10 @@ class RegionExecutable {
   // The plan for inputs of these types, made at need.
   absl::StatusOr<std::shared_ptr<const Plan>> Bind(absl::Span<const Fact> inputs);
 
-  // Runs on `inputs` (null: absent). Outputs get storage that nothing here writes to while the caller holds it.
+  // Runs on `inputs` (null: absent). Outputs get storage that nothing here writes to while the caller holds it, unless
+  // the caller donates it: see SubgraphRunner::Run.
   absl::Status Run(absl::Span<const RuntimeValue* const> inputs, absl::Span<RuntimeValue* const> outputs,
-                   RegionState* state);
+                   RegionState* state, absl::Span<const bool> donated = {});
 
   const Region& region() const { return region_; }
   // Every plan bound so far that is still kept.

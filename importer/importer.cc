@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "graph/status.h"
 #include "graph/verify.h"
+#include "importer/exporter_quirks.h"
 #include "importer/file_io.h"
 #include "importer/function_table.h"
 #include "importer/graph_builder.h"
@@ -114,6 +115,7 @@ absl::StatusOr<ImportedModel> ImportParsed(onnx::ModelProto* model, const std::s
   TensorReader tensors(&files, options.limits);
   GraphBuilder builder(&functions, &result.opset_imports, &tensors, options.limits, &result.warnings);
   RONDO_ASSIGN_OR_RETURN(result.graph, builder.Build(model->mutable_graph()));
+  CorrectExporterQuirks(*result.graph, &result.warnings);
   RONDO_RETURN_IF_ERROR(Verify(*result.graph));
   result.declared_outputs = builder.declared_outputs();
   result.overridable_inputs = builder.overridable_inputs();

@@ -24,26 +24,6 @@ int64_t IntAt(const Tensor& tensor, int64_t i) {
   return tensor.dtype() == DataType::kInt64 ? tensor.data<int64_t>()[i] : tensor.data<int32_t>()[i];
 }
 
-// The graph inputs that `value` is computed from, by name.
-std::string SourcesOf(const Value* value) {
-  std::vector<const Value*> reached = {value};
-  std::vector<std::string> names;
-  for (size_t i = 0; i < reached.size() && i < 64; ++i) {
-    const Node* node = reached[i]->producer();
-    if (node == nullptr) {
-      const std::string& name = reached[i]->name();
-      if (!reached[i]->is_constant() && std::find(names.begin(), names.end(), name) == names.end()) {
-        names.push_back(name);
-      }
-      continue;
-    }
-    for (const Value* input : node->inputs()) {
-      if (input != nullptr) reached.push_back(input);
-    }
-  }
-  return absl::StrJoin(names, ", ");
-}
-
 // An update that makes an attention operand, through transposes: the operand's dim d is dim perm[d] of the node's
 // layout.
 struct OperandUpdate {
@@ -202,14 +182,11 @@ class Reader {
       return Prove(update.start, "the write index", question_.capacity,
                    [](const ProbePoint& p, int64_t) { return p.past; });
     }
-    if (update.form == KvForm::kScatterND) {
-      const int rank = RankOf(update.start);
-      if (rank < 1 || (*update.start->type().shape)[rank - 1] != Dim(1)) {
-        return Unimplemented("ScatterND with coordinates of more than one axis");
-      }
+    if (update.form == KvForm::kScatterND && update.coordinates <= 1) {
       return Prove(update.start, "the index", question_.capacity,
                    [](const ProbePoint& p, int64_t i) { return p.past + i; });
     }
+    if (update.form == KvForm::kScatterND) return ProveGrid(update);
     // ScatterElements: indices have the rows' shape.
     int64_t inner = 1;
     const Shape& shape = *update.start->type().shape;
@@ -219,6 +196,22 @@ class Reader {
     }
     return Prove(update.start, "the index", question_.capacity,
                  [inner](const ProbePoint& p, int64_t i) { return p.past + i / inner % p.rows; });
+  }
+
+  // The coordinates are those of the rows, one after the other, moved by the past along the axis.
+  absl::Status ProveGrid(const CacheUpdate& update) {
+    const int k = update.coordinates;
+    const Shape& shape = *update.rows->type().shape;
+    for (int d = 1; d < k; ++d) {
+      if (d != update.axis && !shape[d].known()) return Unimplemented("ScatterND with symbolic inner dims");
+    }
+    return Prove(update.start, "the index", question_.capacity, [&](const ProbePoint& p, int64_t i) {
+      const int coordinate = static_cast<int>(i % k);
+      int64_t row = i / k;
+      for (int d = k - 1; d > coordinate; --d) row /= d == update.axis ? p.rows : shape[d].value();
+      if (coordinate == update.axis) return p.past + row % p.rows;
+      return coordinate == 0 ? row : row % shape[coordinate].value();
+    });
   }
 
   // Every element of an integer value is what `expected` says of its flat index.

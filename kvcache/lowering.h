@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "graph/rewrites/rewrite.h"
+#include "kvcache/carried.h"
 #include "kvcache/kv_cache.h"
 #include "kvcache/ports.h"
 
@@ -48,6 +49,7 @@ struct KvReport {
   int level = 3;    // 1: in place, fused; 3: growing
   std::string why;  // for level 3
   std::vector<KvLayerReport> layers;
+  std::vector<CarriedCache> carried;  // of Loops and Scans; level 1: all are written in place
 };
 
 struct LoweredDecoder {

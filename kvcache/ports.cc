@@ -29,19 +29,6 @@ std::string Stem(absl::string_view name) {
   return std::string(name);
 }
 
-// The update of graph input `input`, looking through transposes and identities.
-std::optional<CacheUpdate> UpdateOf(const Value* input) {
-  std::vector<const Value*> reached = {input};
-  for (size_t i = 0; i < reached.size() && i < 8; ++i) {
-    for (const Use& use : reached[i]->uses()) {
-      std::optional<CacheUpdate> update = UpdateAt(use.node, use.index);
-      if (update.has_value() && update->state == input) return update;
-      if (use.node->Is("Transpose") || use.node->Is("Identity")) reached.push_back(use.node->output(0));
-    }
-  }
-  return std::nullopt;
-}
-
 bool FeedsSlot(const Value* value, absl::string_view type, int slot) {
   return std::any_of(value->uses().begin(), value->uses().end(),
                      [&](const Use& use) { return use.node->Is(type) && use.index == slot; });

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/strings/str_join.h"
+
 namespace rondo {
 namespace {
 
@@ -22,6 +24,32 @@ std::vector<int64_t> PermOf(const Node* transpose, int rank) {
 }
 
 int NormalAxis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
+
+// The length of ScatterND's index tuples; 0 when it is not known.
+int CoordinatesOf(const Value* indices) {
+  if (RankOf(indices) < 1) return 0;
+  const Dim& last = indices->type().shape->back();
+  return last.known() ? static_cast<int>(last.value()) : 0;
+}
+
+// A grid of coordinates that covers all of the cache but some rows of one axis: the axis in which rows and cache
+// differ. Rows may be flattened beside their coordinates; they are taken before that.
+bool FindGridAxis(const Value* cache, CacheUpdate* update) {
+  const int rank = RankOf(cache);
+  Value* rows = update->rows;
+  if (RankOf(rows) != rank && rows->producer() != nullptr && rows->producer()->Is("Reshape")) {
+    rows = rows->producer()->input(0);
+  }
+  if (RankOf(rows) != rank) return false;
+  update->axis = -1;
+  for (int d = 0; d < rank; ++d) {
+    if ((*rows->type().shape)[d] == (*cache->type().shape)[d]) continue;
+    if (update->axis >= 0 || d >= update->coordinates) return false;
+    update->axis = d;
+  }
+  update->rows = rows;
+  return update->axis >= 0;
+}
 
 bool IsGraphInput(const Value* value) { return value->producer() == nullptr && !value->is_constant(); }
 
@@ -87,6 +115,7 @@ int OutputReachedBy(const Graph& graph, const Value* value) {
 std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
   CacheUpdate update;
   update.node = node;
+  update.slot = slot;
   int result = 0;
   int rows_slot = -1, start_slot = -1;
   int64_t axis = -2;
@@ -105,7 +134,14 @@ std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
     update.form = KvForm::kScatterND;
     rows_slot = 2;
     start_slot = 1;
+    update.coordinates = CoordinatesOf(node->input(1));
+    if (update.coordinates == 0) return std::nullopt;
     axis = 0;
+  } else if (node->Is(kRondoDomain, "ScatterRows") && slot == 0) {
+    update.form = KvForm::kScatterND;
+    rows_slot = 2;
+    start_slot = 1;
+    axis = node->IntOr("axis", 0);
   } else if (node->Is("ScatterElements") && slot == 0 && node->StringOr("reduction", "none") == "none") {
     update.form = KvForm::kScatterElements;
     rows_slot = 2;
@@ -138,13 +174,44 @@ std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
   if (rows_slot >= 0) {
     update.rows = node->input(rows_slot);
     std::vector<int64_t> unused;
+    if (update.rows == nullptr || update.rows->is_constant()) return std::nullopt;
     // Two states joined are no update of either.
-    if (update.rows == nullptr || update.rows->is_constant() || StateBehind(update.rows, &unused) != nullptr) {
-      return std::nullopt;
-    }
+    if (update.form == KvForm::kConcat && StateBehind(update.rows, &unused) != nullptr) return std::nullopt;
   }
+  if (update.coordinates > 1 && !FindGridAxis(node->input(slot), &update)) return std::nullopt;
   if (start_slot >= 0) update.start = node->input(start_slot);
   return update;
+}
+
+std::optional<CacheUpdate> UpdateOf(const Value* input) {
+  std::vector<const Value*> reached = {input};
+  for (size_t i = 0; i < reached.size() && i < 8; ++i) {
+    for (const Use& use : reached[i]->uses()) {
+      std::optional<CacheUpdate> update = UpdateAt(use.node, use.index);
+      if (update.has_value() && update->state == input) return update;
+      if (use.node->Is("Transpose") || use.node->Is("Identity")) reached.push_back(use.node->output(0));
+    }
+  }
+  return std::nullopt;
+}
+
+std::string SourcesOf(const Value* value) {
+  std::vector<const Value*> reached = {value};
+  std::vector<std::string> names;
+  for (size_t i = 0; i < reached.size() && i < 64; ++i) {
+    const Node* node = reached[i]->producer();
+    if (node == nullptr) {
+      const std::string& name = reached[i]->name();
+      if (!reached[i]->is_constant() && std::find(names.begin(), names.end(), name) == names.end()) {
+        names.push_back(name);
+      }
+      continue;
+    }
+    for (const Value* input : node->inputs()) {
+      if (input != nullptr) reached.push_back(input);
+    }
+  }
+  return absl::StrJoin(names, ", ");
 }
 
 }  // namespace rondo

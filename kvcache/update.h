@@ -25,10 +25,13 @@ absl::string_view KvFormName(KvForm form);
 struct CacheUpdate {
   KvForm form = KvForm::kConcat;
   Node* node = nullptr;
-  const Value* state = nullptr;     // the cache as the graph gets it: an input
-  Value* result = nullptr;          // the cache with the new rows, as the node gives it
-  Value* rows = nullptr;            // the new rows in the node's layout; null when the attention operator makes them
-  Value* start = nullptr;           // what says where the rows go; null: after the past
+  int slot = 0;                  // of the cache among the node's inputs
+  const Value* state = nullptr;  // the cache as the graph gets it: an input
+  Value* result = nullptr;       // the cache with the new rows, as the node gives it
+  Value* rows = nullptr;         // the new rows in the node's layout; null when the attention operator makes them
+  Value* start = nullptr;        // what says where the rows go; null: after the past
+  // kScatterND: the leading axes of the cache that each tuple of `start` has a coordinate of; 0: `start` lists rows.
+  int coordinates = 0;
   int axis = -1;                    // of the rows in the node's layout
   std::vector<int64_t> from_state;  // node layout: its dim d is the state's dim from_state[d]
   bool rows_first = false;          // Concat(new, past): the newest rows lead
@@ -39,6 +42,10 @@ struct CacheUpdate {
 // The update that `node` makes of its operand `slot`, when it is one and that operand comes from a graph input through
 // transposes and identities alone.
 std::optional<CacheUpdate> UpdateAt(Node* node, int slot);
+// The update of a graph input, which may reach it through transposes and identities.
+std::optional<CacheUpdate> UpdateOf(const Value* input);
+// The graph inputs that `value` is computed from, by name.
+std::string SourcesOf(const Value* value);
 // The graph input behind `value` through Transpose and Identity, with the permutation: value's dim d is the input's dim
 // perm[d]. Null when something else made it.
 const Value* StateBehind(const Value* value, std::vector<int64_t>* perm);

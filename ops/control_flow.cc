@@ -1,7 +1,8 @@
 // If and Loop: nodes whose work is a subgraph. (Scan: ops/scan.cc. SequenceMap: ops/sequence.cc.)
 //
 // A subgraph is prepared once; its runner binds a plan for each set of shapes that it meets, so carried values may grow
-// from turn to turn. Carried values move from the body's outputs to its next inputs: a turn copies no tensor.
+// from turn to turn. Carried values move from the body's outputs to its next inputs, and the body may write over those
+// that nobody else holds: a turn copies no tensor, and a cache that the body scatters rows into stays where it is.
 #include <memory>
 #include <utility>
 #include <vector>
@@ -73,7 +74,7 @@ class IfKernel final : public Kernel {
     const SubgraphRunner* branch = branches_[taken].get();
     if (branch == nullptr) return Internal("the condition differs from the constant that was planned for");
     for (int i = 1; i < ctx.num_inputs(); ++i) state.inputs.push_back(ctx.input_value(i));
-    absl::Status status = branch->Run(state.inputs, &state.outputs, state.branches[taken].get());
+    absl::Status status = branch->Run(state.inputs, &state.outputs, state.branches[taken].get(), {});
     for (size_t i = 0; status.ok() && i < state.outputs.size(); ++i) {
       status = slots_.Store(ctx, static_cast<int>(i), state.outputs[i]);
     }
@@ -253,7 +254,10 @@ class LoopKernel final : public Kernel {
     uint64_t bytes;  // of one scan output
   };
   LoopKernel(std::unique_ptr<SubgraphRunner> body, int carried, int scans, OutputSlots slots, Limits limits)
-      : body_(std::move(body)), carried_(carried), scans_(scans), slots_(std::move(slots)), limits_(limits) {}
+      : body_(std::move(body)), carried_(carried), scans_(scans), slots_(std::move(slots)), limits_(limits) {
+    donated_.assign(2 + carried, true);
+    donated_[0] = donated_[1] = false;
+  }
 
   std::unique_ptr<KernelState> CreateState() const override {
     auto state = std::make_unique<LoopState>();
@@ -330,20 +334,23 @@ class LoopKernel final : public Kernel {
     *condition.mutable_data<uint8_t>() = 1;
     state.inputs[0] = std::move(iteration);
     state.inputs[1] = std::move(condition);
-    RONDO_RETURN_IF_ERROR(body_->Run(state.inputs, &state.outputs, state.body.get()));
+    RONDO_RETURN_IF_ERROR(body_->Run(state.inputs, &state.outputs, state.body.get(), donated_));
     if (!state.outputs[0].is_tensor()) return InvalidArgument("condition: expected one bool");
     RONDO_ASSIGN_OR_RETURN(*go_on, ScalarBool(state.outputs[0].tensor(), "condition"));
     for (int i = 0; i < carried_; ++i) state.inputs[2 + i] = std::move(state.outputs[1 + i]);
     for (int i = 0; i < scans_; ++i) {
-      absl::Status status = state.stacks[i].Append(state.outputs[1 + carried_ + i], trips);
+      RuntimeValue& output = state.outputs[1 + carried_ + i];
+      absl::Status status = state.stacks[i].Append(output, trips);
       if (!status.ok()) return Annotate(status, absl::StrCat("scan output ", i, ": "));
+      output = RuntimeValue();  // it may be a carried value too, which the next turn then may not write over
     }
     return absl::OkStatus();
   }
 
   std::unique_ptr<SubgraphRunner> body_;
   int carried_;
-  int scans_;  // only those that the node has outputs for
+  int scans_;                              // only those that the node has outputs for
+  absl::InlinedVector<bool, 32> donated_;  // the carried values
   OutputSlots slots_;
   Limits limits_;
 };

@@ -187,7 +187,7 @@ class FlexKernel final : public Kernel {
     if (convert) Store(values, &handed);
     state.inputs.assign(1, RuntimeValue(std::move(handed)));
     for (int i = 3; i < ctx.num_inputs(); ++i) state.inputs.push_back(ctx.input_value(i));
-    RONDO_RETURN_IF_ERROR(modifiers[which]->Run(state.inputs, &state.outputs, state.modifiers[which].get()));
+    RONDO_RETURN_IF_ERROR(modifiers[which]->Run(state.inputs, &state.outputs, state.modifiers[which].get(), {}));
     const RuntimeValue& result = state.outputs[0];
     if (!result.is_tensor() || result.tensor().dims() != score_dims_ || result.tensor().dtype() != precision) {
       return InvalidArgument("subgraph \"", kModifiers[which], "\": expected an output ", DataTypeName(precision),

@@ -124,6 +124,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> Unpacked(PrepareContext& ctx) {
   return PrepareWithUnpacking(ctx, kPrepare);
 }
 
+// Bytes that scatter operators copied in this process because their output was not their input's own storage. What a
+// decode loop adds to it does not grow with its turns.
+int64_t ScatterCopiedBytes();
+
 // Checks every index before anything is written: `index 7 is out of range [-3, 2] on axis 1`.
 absl::Status CheckIndices(const Tensor& indices, int64_t extent, int axis);
 absl::Status IndexOutOfRange(int64_t index, int64_t extent, int axis);

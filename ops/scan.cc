@@ -182,7 +182,9 @@ struct ScanState final : KernelState {
 class ScanKernel final : public Kernel {
  public:
   ScanKernel(ScanSpec spec, std::vector<int> input_axes, std::unique_ptr<SubgraphRunner> body, OutputSlots slots)
-      : spec_(std::move(spec)), input_axes_(std::move(input_axes)), body_(std::move(body)), slots_(std::move(slots)) {}
+      : spec_(std::move(spec)), input_axes_(std::move(input_axes)), body_(std::move(body)), slots_(std::move(slots)) {
+    donated_.assign(spec_.states, true);
+  }
 
   std::unique_ptr<KernelState> CreateState() const override {
     auto state = std::make_unique<ScanState>();
@@ -278,7 +280,7 @@ class ScanKernel final : public Kernel {
       const Tensor& whole = scan_input(ctx, i);
       state.inputs[spec_.states + i] = Slice(spec_.batched ? Slice(whole, 0, row) : whole, input_axes_[i], index);
     }
-    RONDO_RETURN_IF_ERROR(body_->Run(state.inputs, &state.outputs, state.body.get()));
+    RONDO_RETURN_IF_ERROR(body_->Run(state.inputs, &state.outputs, state.body.get(), donated_));
     for (int i = 0; i < spec_.states; ++i) state.inputs[i] = std::move(state.outputs[i]);
     for (int i = 0; i < spec_.outputs; ++i) {
       const int output = spec_.states + i;
@@ -292,6 +294,8 @@ class ScanKernel final : public Kernel {
       absl::Status status = PlaceScan(&state.stacks[output], element, at);
       if (!status.ok()) return Annotate(status, absl::StrCat("scan output ", i, ": "));
     }
+    // A scan output may be a carried value too, which the next turn could not write over while this handle lives.
+    for (size_t i = spec_.states; i < state.outputs.size(); ++i) state.outputs[i] = RuntimeValue();
     return absl::OkStatus();
   }
 
@@ -382,6 +386,7 @@ class ScanKernel final : public Kernel {
   }
 
   ScanSpec spec_;
+  absl::InlinedVector<bool, 32> donated_;  // the carried values
   std::vector<int> input_axes_;
   std::unique_ptr<SubgraphRunner> body_;
   OutputSlots slots_;

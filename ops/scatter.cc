@@ -1,8 +1,10 @@
-// Operators that write updates into a copy of their first input: Scatter(Elements), ScatterND, TensorScatter.
+// Operators that write updates into a copy of their first input: Scatter(Elements), ScatterND, TensorScatter, and the
+// rows of rewritten ScatterNDs.
 //
 // The output may be the input's own storage (in_place): where the old contents die here, as a KV cache's do in a decode
 // loop, nothing but the updated elements is touched. Every index is checked before the first write, so that a failed
 // run leaves such a buffer whole.
+#include <atomic>
 #include <type_traits>
 
 #include "ops/families.h"
@@ -92,12 +94,15 @@ absl::StatusOr<std::unique_ptr<Kernel>> DispatchReduction(DataType type, Reducti
   });
 }
 
+std::atomic<int64_t> copied_bytes{0};
+
 // Copies input 0 to output 0 unless they are the same storage.
 template <typename T>
 T* StartFromInput(RunContext& run) {
   const T* from = run.in<T>(0);
   T* to = run.out<T>(0);
   if (from == to) return to;
+  copied_bytes.fetch_add(static_cast<int64_t>(run.input(0).bytes()), std::memory_order_relaxed);
   ParallelFor(run.input(0).size(), GrainForBytes(sizeof(T)),
               [&](int64_t begin, int64_t end) { CopyRun(to + begin, from + begin, end - begin); });
   return to;
@@ -241,6 +246,55 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareScatterNd(PrepareContext& ctx) {
   });
 }
 
+// ---- rondo::ScatterRows(data, indices [n, 1] int64, rows; axis) -> data with data[.., indices[i], ..] = rows[.., i,
+// ..] along axis. rows has data's dims, n along the axis. What the scatter_rows rewrite makes.
+
+absl::Status InferScatterRows(InferContext& ctx) {
+  RONDO_RETURN_IF_ERROR(ctx.ExpectDtype(1, {DataType::kInt64}));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectSameDtype(0, 2));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectRank(1, 2, 2));
+  SetOutputLikeInput(ctx);
+  if (!ctx.has_shape(0) || !ctx.has_shape(1) || !ctx.has_shape(2)) return absl::OkStatus();
+  const Shape &data = ctx.shape(0), &rows = ctx.shape(2);
+  RONDO_ASSIGN_OR_RETURN(int64_t axis_attribute, ctx.attributes.Int("axis"));
+  RONDO_ASSIGN_OR_RETURN(int axis, NormalizeAxis(axis_attribute, data.rank()));
+  RONDO_RETURN_IF_ERROR(ctx.ExpectRank(2, data.rank(), data.rank()));
+  for (int i = 0; i < data.rank(); ++i) {
+    const Dim& expected = i == axis ? ctx.shape(1)[0] : data[i];
+    if (expected.known() && rows[i].known() && expected != rows[i]) {
+      return InvalidArgument("rows: expected ", expected.value(), " in dim ", i, ", got ", rows.ToString());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> PrepareScatterRows(PrepareContext& ctx) {
+  const Dims data = ctx.input_dims(0);
+  RONDO_ASSIGN_OR_RETURN(int64_t axis_attribute, ctx.attributes.Int("axis"));
+  RONDO_ASSIGN_OR_RETURN(int axis, NormalizeAxis(axis_attribute, static_cast<int>(data.size())));
+  const absl::Span<const int64_t> dims(data);
+  const int64_t outer = CountOf(dims.subspan(0, axis)), row = CountOf(dims.subspan(axis + 1));
+  const int64_t extent = data[axis], count = ctx.input_dims(1)[0];
+  return DispatchBySize<absl::StatusOr<std::unique_ptr<Kernel>>>(ctx.input_dtype(0), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return MakeKernel([=](RunContext& run) {
+      RONDO_RETURN_IF_ERROR(CheckIndices(run.input(1), extent, axis));
+      const int64_t* index = run.in<int64_t>(1);
+      const T* rows = run.in<T>(2);
+      T* out = StartFromInput<T>(run);
+      ParallelFor(outer, GrainForBytes(count * row * sizeof(T)), [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+          for (int64_t i = 0; i < count; ++i) {
+            const int64_t at = index[i] < 0 ? index[i] + extent : index[i];
+            CopyRun(out + (k * extent + at) * row, rows + (k * count + i) * row, row);
+          }
+        }
+      });
+      return absl::OkStatus();
+    });
+  });
+}
+
 // ---- TensorScatter(past_cache, update, write_indices [B] int64 = 0; axis=-2, mode="linear") -> past_cache with, per
 // batch item b, update's rows at write_indices[b].. along axis; "circular" wraps at the end of the axis.
 
@@ -341,6 +395,12 @@ const OpDef kRows[] = {
      .infer = InferScatterNd,
      .prepare = Unpacked<PrepareScatterNd>,
      .in_place = InputBit(0)},
+    {.domain = kRondoDomain,
+     .type = "ScatterRows",
+     .inputs = {3, 3},
+     .infer = InferScatterRows,
+     .prepare = Unpacked<PrepareScatterRows>,
+     .in_place = InputBit(0)},
     {.type = "TensorScatter",
      .since = 24,
      .inputs = {2, 3},
@@ -350,6 +410,8 @@ const OpDef kRows[] = {
 };
 
 }  // namespace
+
+int64_t ScatterCopiedBytes() { return copied_bytes.load(std::memory_order_relaxed); }
 
 absl::Span<const OpDef> ScatterFamily() { return kRows; }
 

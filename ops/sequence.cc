@@ -366,7 +366,7 @@ class SequenceMapKernel final : public Kernel {
       for (int i = 0; i < formal_inputs_; ++i) {
         if (ctx.input_value(i).is_sequence()) state.inputs[i] = ctx.input_value(i).sequence()[n];
       }
-      absl::Status status = body_->Run(state.inputs, &state.outputs, state.body.get());
+      absl::Status status = body_->Run(state.inputs, &state.outputs, state.body.get(), {});
       if (!status.ok()) return Annotate(status, absl::StrCat("element ", n, ": "));
       // A body may hand an input on, and tensors among the inputs lie in memory that is written anew.
       for (int i = 0; i < outputs_; ++i) results[i].push_back(state.outputs[i].Kept());

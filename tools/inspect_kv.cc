@@ -21,6 +21,20 @@ const char* LevelText(int level) {
   }
 }
 
+// The caches that Loops and Scans of the graph carry.
+absl::StatusOr<KvReport> InspectCarried(std::unique_ptr<Graph> graph, const ProgramOptions& options) {
+  RONDO_ASSIGN_OR_RETURN(std::unique_ptr<Program> program, Program::Create(std::move(graph), options));
+  KvReport report;
+  report.carried = FindCarriedCaches(program->graph());
+  report.level = 1;
+  for (const CarriedCache& cache : report.carried) {
+    if (cache.in_place || report.level != 1) continue;
+    report.level = 3;
+    report.why = absl::StrCat(cache.node, ", ", cache.input, ": ", cache.why);
+  }
+  return report;
+}
+
 }  // namespace
 
 absl::StatusOr<KvReport> InspectKv(const std::string& path, const ModelOptions& options) {
@@ -31,14 +45,30 @@ absl::StatusOr<KvReport> InspectKv(const std::string& path, const ModelOptions& 
   DecoderOptions decoder;
   decoder.program.threads = options.threads;
   decoder.program.disabled_rewrites = options.disabled_rewrites;
+  std::unique_ptr<Graph> copy = imported.graph->Clone();
   absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder);
+  if (made.ok() && (*made)->ports().HasCache()) return (*made)->report();
+  // No decoder of one step: perhaps it holds the loop over the steps itself.
+  RONDO_ASSIGN_OR_RETURN(KvReport report, InspectCarried(std::move(copy), decoder.program));
+  if (!report.carried.empty()) return report;
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(folder.decoder, ": "));
   return (*made)->report();
 }
 
 std::string KvText(const KvReport& report) {
-  std::string text = absl::StrCat("kv cache  level ", report.level, ", ", LevelText(report.level), "\n");
+  const bool copied = report.level == 3 && !report.carried.empty();
+  std::string text = absl::StrCat("kv cache  level ", report.level, ", ",
+                                  copied ? "copied: a turn makes a new cache" : LevelText(report.level), "\n");
   if (!report.why.empty()) absl::StrAppend(&text, "  because   ", Printable(report.why, 1000), "\n");
+  if (!report.carried.empty()) {
+    TextTable carried({"carried cache", "next", "form", "shape", "axis", "start", "in place", "why not"}, "lllll");
+    for (const CarriedCache& cache : report.carried) {
+      carried.Add({Printable(cache.input, 60), Printable(cache.output, 60), cache.form, Printable(cache.shape, 60),
+                   absl::StrCat(cache.axis), Printable(cache.start, 40), cache.in_place ? "yes" : "no",
+                   Printable(cache.why, 200)});
+    }
+    absl::StrAppend(&text, carried.ToString("  "));
+  }
   if (report.layers.empty()) return text;
   TextTable table({"layer", "key cache", "next", "form", "layout", "axis", "start", "length", "mask"}, "rlllll");
   for (size_t i = 0; i < report.layers.size(); ++i) {
@@ -64,6 +94,19 @@ nlohmann::ordered_json KvJson(const KvReport& report) {
                               {"start", layer.start},
                               {"length", layer.length},
                               {"mask", layer.mask}});
+  }
+  if (report.carried.empty()) return json;
+  json["carried"] = nlohmann::ordered_json::array();
+  for (const CarriedCache& cache : report.carried) {
+    json["carried"].push_back({{"node", cache.node},
+                               {"input", cache.input},
+                               {"output", cache.output},
+                               {"form", cache.form},
+                               {"shape", cache.shape},
+                               {"axis", cache.axis},
+                               {"start", cache.start},
+                               {"level", cache.in_place ? 1 : 3},
+                               {"why", cache.why}});
   }
   return json;
 }

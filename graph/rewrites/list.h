@@ -17,6 +17,7 @@
   X(FuseLayerNorm, "fuse_layer_norm", "recognises decomposed LayerNormalization and RMSNormalization")        \
   X(FuseGelu, "fuse_gelu", "recognises decomposed Gelu, exact and tanh form")                                 \
   X(FuseSwish, "fuse_swish", "recognises Swish and the gated SwiGlu")                                         \
+  X(ScatterRows, "scatter_rows", "writes rows along an inner axis without transposing what they go into")     \
   X(FuseRotaryEmbedding, "fuse_rotary_embedding", "recognises decomposed rotary position embedding")          \
   X(LowerMultiHeadAttention, "lower_multi_head_attention", "turns com.microsoft's attention into ai.onnx's")  \
   X(FuseAttention, "fuse_attention", "recognises decomposed scaled dot-product attention")                    \

@@ -41,6 +41,18 @@ TEST(ImporterTest, LaterIrVersionsWarn) {
   EXPECT_NE(imported->warnings[0].find("14"), std::string::npos);
 }
 
+TEST(ImporterTest, TensorScatterOfModeNoneIsLinearWithAWarning) {
+  ModelProto model = EmptyModel();
+  AddInput(model.mutable_graph(), "x");
+  AddOutput(model.mutable_graph(), "y");
+  NodeProto* node = AddNode(model.mutable_graph(), "TensorScatter", "n", {"x", "x"}, {"y"});
+  AddAttribute(node, "mode", AttributeProto::STRING)->set_s("none");
+  IMPORT_OR_FAIL(imported, model);
+  EXPECT_EQ(imported->graph->nodes()[0]->StringOr("mode", ""), "linear");
+  ASSERT_EQ(imported->warnings.size(), 1u);
+  EXPECT_NE(imported->warnings[0].find("taken as \"linear\""), std::string::npos) << imported->warnings[0];
+}
+
 TEST(ImporterTest, AiOnnxIsTheDefaultDomain) {
   ModelProto model = ReluModel();
   model.mutable_opset_import(0)->set_domain("ai.onnx");

@@ -16,7 +16,8 @@ using NamedAttributes = std::vector<std::pair<std::string, Attribute>>;
 
 class GraphBuilder {
  public:
-  GraphBuilder() : graph_(std::make_unique<Graph>()) {}
+  GraphBuilder() : owned_(std::make_unique<Graph>()), graph_(owned_.get()) {}
+  explicit GraphBuilder(Graph& graph) : graph_(&graph) {}  // adds to a graph that is there: a subgraph
 
   // Dims as text: "4" is a number, "batch" a symbol.
   Value* Input(absl::string_view name, DataType type, const std::vector<std::string>& dims);
@@ -28,10 +29,11 @@ class GraphBuilder {
   void Output(Value* value) { graph_->AddOutput(value); }
 
   Graph& graph() { return *graph_; }
-  std::unique_ptr<Graph> Take() { return std::move(graph_); }
+  std::unique_ptr<Graph> Take() { return std::move(owned_); }
 
  private:
-  std::unique_ptr<Graph> graph_;
+  std::unique_ptr<Graph> owned_;
+  Graph* graph_;
   int count_ = 0;
 };
 
