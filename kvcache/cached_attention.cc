@@ -24,6 +24,8 @@ int64_t IntAt(const Tensor& tensor, int64_t i) {
   return tensor.dtype() == DataType::kInt64 ? tensor.data<int64_t>()[i] : tensor.data<int32_t>()[i];
 }
 
+constexpr char kInOne[] = " (keys and values in one)";
+
 // An update that makes an attention operand, through transposes: the operand's dim d is dim perm[d] of the node's
 // layout.
 struct OperandUpdate {
@@ -139,17 +141,25 @@ class Reader {
   absl::Status ReadInner(int slot, const Value** state) {
     const std::optional<CacheUpdate> update = UpdateAt(node_, slot);
     if (!update.has_value()) return Unimplemented("the cache is no input of the graph, or its successor no output");
+    RONDO_RETURN_IF_ERROR(CheckPart(*update));
     *state = update->state;
     (slot % 2 == 0 ? layer_.report.key_output : layer_.report.value_output) = update->result->name();
-    layer_.report.form = std::string(KvFormName(update->form));
+    layer_.report.form = absl::StrCat(KvFormName(update->form), update->part >= 0 ? kInOne : "");
     layer_.report.axis = update->state_axis();
-    layer_.report.layout = "BNSH";
+    layer_.report.layout = update->part >= 0 ? "2BNSH" : "BNSH";
     layer_.report.start = "past length";
     return absl::OkStatus();
   }
 
+  // Keys that were taken from one half of a state go back there.
+  absl::Status CheckPart(const CacheUpdate& update) const {
+    if (update.part < 0 || OutputReachedBy(graph_, update.result, update.part) >= 0) return absl::OkStatus();
+    return Unimplemented("keys and values come out of the step in another order than they went in");
+  }
+
   absl::StatusOr<Value*> ReadOuter(const OperandUpdate& operand, int rank) {
     const CacheUpdate& update = operand.update;
+    RONDO_RETURN_IF_ERROR(CheckPart(update));
     const int rows_axis = rank == 4 ? 2 : 1;
     if (static_cast<int>(operand.perm.size()) != rank) return Unimplemented("keys of another rank than the queries");
     if (operand.perm[rows_axis] != update.axis)
@@ -162,10 +172,10 @@ class Reader {
       RONDO_RETURN_IF_ERROR(ProveStart(update));
     }
     layer_.report.form = absl::StrCat(KvFormName(update.form), update.circular ? " (circular)" : "",
-                                      update.rows_first ? " (new rows first)" : "");
+                                      update.rows_first ? " (new rows first)" : "", update.part >= 0 ? kInOne : "");
     layer_.report.axis = update.state_axis();
     layer_.report.start = update.start == nullptr ? "past length" : SourcesOf(update.start);
-    layer_.report.layout.assign(rank, '?');
+    layer_.report.layout.assign(update.part >= 0 ? rank + 1 : rank, '2');
     for (int d = 0; d < rank; ++d) {
       layer_.report.layout[update.from_state[operand.perm[d]]] = rank == 4 ? "BNSH"[d] : "BSH"[d];
     }

@@ -46,7 +46,7 @@ std::string WhyCopied(const Graph& body, const CacheUpdate& update, int slot_of_
       return absl::StrCat(KvFormName(update.form), " makes a new cache in every turn");
   }
   if (BeforeIdentities(update.node->input(slot_of_cache)) != update.state) {
-    return "the cache is transposed before its update";
+    return "the cache is transposed or taken apart before its update";
   }
   if (BeforeIdentities(carried_out) != update.result) return "the updated cache is changed before the next turn";
   if (update.state->is_graph_output()) return "the old cache is an output of the body too";
@@ -69,7 +69,7 @@ void FindIn(const Node& node, const Graph& body, std::vector<CarriedCache>* foun
     if (!input->type().is_tensor() || !input->type().shape.has_value() || input->type().shape->rank() < 3) continue;
     const std::optional<CacheUpdate> update = UpdateOf(input);
     if (!update.has_value()) continue;
-    const int output = OutputReachedBy(body, update->result);
+    const int output = OutputReachedBy(body, update->result, update->part);
     if (output < ports.first_output || output >= ports.first_output + ports.count) continue;
     CarriedCache cache;
     cache.node = node.name();

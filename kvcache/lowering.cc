@@ -30,6 +30,10 @@ class Lowering {
     AddInputs();
     RONDO_RETURN_IF_ERROR(ReplaceAttention());
     RONDO_RETURN_IF_ERROR(CheckStates());
+    // What only other outputs need goes, and need not be lowered.
+    for (int i = 0; i < static_cast<int>(g_.outputs().size()); ++i) {
+      if (i != ports_.logits) g_.SetOutput(i, tokens());
+    }
     for (int rank : {2, 1}) {
       RONDO_RETURN_IF_ERROR(Refresh());
       RONDO_RETURN_IF_ERROR(ReplacePositions(rank));
@@ -200,6 +204,7 @@ class Lowering {
     for (size_t i = 0; i < ports_.roles.size(); ++i) {
       if (ports_.roles[i] == PortRole::kPositions) g_.ReplaceAllUses(g_.inputs()[i], positions_);
     }
+    RONDO_RETURN_IF_ERROR(ReplaceSharedPositions());
     Prober prober(g_, all_ports(), context_);
     absl::flat_hash_set<const Value*> done = {positions_};
     std::vector<Node*> nodes;
@@ -222,6 +227,28 @@ class Lowering {
         RONDO_ASSIGN_OR_RETURN(Value * positions, PositionsPlus(*offset, output->type().dtype, *node));
         g_.ReplaceAllUses(output, positions);
         done.insert(output);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Learned positions taken by what is the same for the whole batch: table[cache_position], [rows, size], joins the
+  // rows' values [batch, rows, size]. Each sequence takes its own.
+  absl::Status ReplaceSharedPositions() {
+    for (size_t i = 0; i < ports_.roles.size(); ++i) {
+      if (ports_.roles[i] != PortRole::kCachePosition) continue;
+      const std::vector<Use> uses = g_.inputs()[i]->uses();
+      for (const Use& use : uses) {
+        if (!use.node->Is("Gather") || use.index != 1 || use.node->IntOr("axis", 0) != 0) continue;
+        const Value* rows = use.node->output(0);
+        const auto joins_rows = [&](const Use& join) {
+          const Value* other = join.node->input(1 - join.index);
+          return (join.node->Is("Add") || join.node->Is("Mul")) && RankOf(other) == 3;
+        };
+        if (RankOf(rows) != 2 || !std::all_of(rows->uses().begin(), rows->uses().end(), joins_rows)) continue;
+        RONDO_ASSIGN_OR_RETURN(
+            Node * gather, AddTyped(g_, context_, {"", "Gather", 13}, *use.node, {use.node->input(0), positions_}, 1));
+        g_.ReplaceAllUses(use.node->output(0), gather->output(0));
       }
     }
     return absl::OkStatus();

@@ -63,7 +63,7 @@ class Finder {
       if (!IsFloatingPoint(input->type().dtype) || RankOf(input) < 3) continue;
       const std::optional<CacheUpdate> update = UpdateOf(input);
       if (!update.has_value()) continue;
-      const int output = OutputReachedBy(graph_, update->result);
+      const int output = OutputReachedBy(graph_, update->result, update->part);
       if (output < 0) continue;
       StatePort state{static_cast<int>(i), output, update->state_axis(), false};
       const Value* result = graph_.outputs()[output];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 
 namespace rondo {
@@ -51,6 +52,17 @@ bool FindGridAxis(const Value* cache, CacheUpdate* update) {
   return update->axis >= 0;
 }
 
+// Which half of a state of keys and values a Gather takes; -1: it is none that does.
+int PartTaken(const Node* node) {
+  if (!node->Is("Gather") || node->IntOr("axis", 0) != 0) return -1;
+  const Value *whole = node->input(0), *index = node->input(1);
+  if (RankOf(whole) < 4 || (*whole->type().shape)[0] != Dim(2) || !index->is_constant()) return -1;
+  const Tensor& which = index->constant();
+  if (which.rank() != 0) return -1;
+  const int64_t part = which.dtype() == DataType::kInt64 ? *which.data<int64_t>() : *which.data<int32_t>();
+  return part == 0 || part == 1 ? static_cast<int>(part) : -1;
+}
+
 bool IsGraphInput(const Value* value) { return value->producer() == nullptr && !value->is_constant(); }
 
 }  // namespace
@@ -77,7 +89,8 @@ absl::string_view KvFormName(KvForm form) {
   return "?";
 }
 
-const Value* StateBehind(const Value* value, std::vector<int64_t>* perm) {
+const Value* StateBehind(const Value* value, std::vector<int64_t>* perm, int* part) {
+  *part = -1;
   const int rank = RankOf(value);
   if (rank < 0) return nullptr;
   perm->resize(rank);
@@ -90,6 +103,10 @@ const Value* StateBehind(const Value* value, std::vector<int64_t>* perm) {
       const std::vector<int64_t> p = PermOf(node, rank);
       if (static_cast<int>(p.size()) != rank) return nullptr;
       for (int64_t& d : *perm) d = p[d];
+    } else if (const int taken = PartTaken(node); taken >= 0) {
+      if (!IsGraphInput(node->input(0))) return nullptr;
+      *part = taken;
+      for (int64_t& d : *perm) ++d;
     } else if (!node->Is("Identity")) {
       return nullptr;
     }
@@ -98,15 +115,21 @@ const Value* StateBehind(const Value* value, std::vector<int64_t>* perm) {
   return nullptr;
 }
 
-int OutputReachedBy(const Graph& graph, const Value* value) {
+int OutputReachedBy(const Graph& graph, const Value* value, int part) {
   std::vector<const Value*> reached = {value};
+  const auto joins = [&](const Use& use) {
+    if (part < 0) return false;
+    if (use.node->Is("Unsqueeze")) return use.index == 0;
+    return use.node->Is("Concat") && use.index == part && use.node->inputs().size() == 2 &&
+           use.node->IntOr("axis", -1) == 0;
+  };
   for (size_t i = 0; i < reached.size() && i < kMaxSteps; ++i) {
     if (reached[i]->is_graph_output()) {
       const auto it = std::find(graph.outputs().begin(), graph.outputs().end(), reached[i]);
       return static_cast<int>(it - graph.outputs().begin());
     }
     for (const Use& use : reached[i]->uses()) {
-      if (use.index == 0 && IsCopy(use.node)) reached.push_back(use.node->output(0));
+      if ((use.index == 0 && IsCopy(use.node)) || joins(use)) reached.push_back(use.node->output(0));
     }
   }
   return -1;
@@ -166,7 +189,7 @@ std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
   if (update.result == nullptr) return std::nullopt;
   Value* operand = node->input(slot);
   if (operand == nullptr) return std::nullopt;
-  update.state = StateBehind(operand, &update.from_state);
+  update.state = StateBehind(operand, &update.from_state, &update.part);
   if (update.state == nullptr) return std::nullopt;
   const int rank = RankOf(operand);
   update.axis = NormalAxis(axis, rank);
@@ -174,9 +197,11 @@ std::optional<CacheUpdate> UpdateAt(Node* node, int slot) {
   if (rows_slot >= 0) {
     update.rows = node->input(rows_slot);
     std::vector<int64_t> unused;
+    int unused_part;
     if (update.rows == nullptr || update.rows->is_constant()) return std::nullopt;
     // Two states joined are no update of either.
-    if (update.form == KvForm::kConcat && StateBehind(update.rows, &unused) != nullptr) return std::nullopt;
+    if (update.form == KvForm::kConcat && StateBehind(update.rows, &unused, &unused_part) != nullptr)
+      return std::nullopt;
   }
   if (update.coordinates > 1 && !FindGridAxis(node->input(slot), &update)) return std::nullopt;
   if (start_slot >= 0) update.start = node->input(start_slot);
@@ -189,29 +214,31 @@ std::optional<CacheUpdate> UpdateOf(const Value* input) {
     for (const Use& use : reached[i]->uses()) {
       std::optional<CacheUpdate> update = UpdateAt(use.node, use.index);
       if (update.has_value() && update->state == input) return update;
-      if (use.node->Is("Transpose") || use.node->Is("Identity")) reached.push_back(use.node->output(0));
+      if (use.node->Is("Transpose") || use.node->Is("Identity") || PartTaken(use.node) >= 0)
+        reached.push_back(use.node->output(0));
     }
   }
   return std::nullopt;
 }
 
 std::string SourcesOf(const Value* value) {
-  std::vector<const Value*> reached = {value};
-  std::vector<std::string> names;
-  for (size_t i = 0; i < reached.size() && i < 64; ++i) {
-    const Node* node = reached[i]->producer();
-    if (node == nullptr) {
-      const std::string& name = reached[i]->name();
-      if (!reached[i]->is_constant() && std::find(names.begin(), names.end(), name) == names.end()) {
-        names.push_back(name);
+  // Lengths that are read off shapes say where values come from only when nothing else does.
+  for (const bool through_shapes : {false, true}) {
+    std::vector<const Value*> reached = {value};
+    absl::flat_hash_set<const Value*> seen;
+    std::vector<std::string> names;
+    for (size_t i = 0; i < reached.size(); ++i) {
+      if (reached[i] == nullptr || !seen.insert(reached[i]).second) continue;
+      const Node* node = reached[i]->producer();
+      if (node == nullptr) {
+        if (!reached[i]->is_constant()) names.push_back(reached[i]->name());
+      } else if (through_shapes || !(node->Is("Shape") || node->Is("Size"))) {
+        reached.insert(reached.end(), node->inputs().begin(), node->inputs().end());
       }
-      continue;
     }
-    for (const Value* input : node->inputs()) {
-      if (input != nullptr) reached.push_back(input);
-    }
+    if (!names.empty()) return absl::StrJoin(names, ", ");
   }
-  return absl::StrJoin(names, ", ");
+  return "";
 }
 
 }  // namespace rondo

@@ -34,6 +34,7 @@ struct CacheUpdate {
   int coordinates = 0;
   int axis = -1;                    // of the rows in the node's layout
   std::vector<int64_t> from_state;  // node layout: its dim d is the state's dim from_state[d]
+  int part = -1;                    // of a state that holds keys and values along a first axis of 2: which of them
   bool rows_first = false;          // Concat(new, past): the newest rows lead
   bool circular = false;            // indices wrap at the capacity
   int state_axis() const { return static_cast<int>(from_state[axis]); }
@@ -47,10 +48,12 @@ std::optional<CacheUpdate> UpdateOf(const Value* input);
 // The graph inputs that `value` is computed from, by name.
 std::string SourcesOf(const Value* value);
 // The graph input behind `value` through Transpose and Identity, with the permutation: value's dim d is the input's dim
-// perm[d]. Null when something else made it.
-const Value* StateBehind(const Value* value, std::vector<int64_t>* perm);
-// The output of `graph` that `value` reaches through Transpose, Identity and Cast; -1 for none.
-int OutputReachedBy(const Graph& graph, const Value* value);
+// perm[d]. A Gather that takes one half of a state of keys and values is seen through; `part` tells which (else -1).
+// Null when something else made it.
+const Value* StateBehind(const Value* value, std::vector<int64_t>* perm, int* part);
+// The output of `graph` that `value` reaches through Transpose, Identity and Cast, and where `part` >= 0 as that half
+// of a state of keys and values; -1 for none.
+int OutputReachedBy(const Graph& graph, const Value* value, int part);
 
 }  // namespace rondo
 

@@ -1,11 +1,14 @@
-// com.microsoft::MultiHeadAttention, as onnxruntime's builder and optimiser write it, into Attention of ai.onnx, so
-// that what follows knows one operator. [B, T, heads * size] stays; keys and values of [B, heads, L, size] (a cache
-// that is read as it is) make the query rank 4 too.
+// com.microsoft::MultiHeadAttention, and Attention with a past, as onnxruntime's builder and optimiser write it, into
+// Attention of ai.onnx, so that what follows knows one operator. [B, T, heads * size] stays; keys and values of [B,
+// heads, L, size] (a cache that is read as it is) make the query rank 4 too.
+//
+// Attention's projections become a product and a Split, and its past of [2, batch, heads, rows, size] two halves.
 //
 // Left as they are: packed operands, biases of the projections, padding masks of integers (they add mask_filter_value,
 // which Attention does not say), and pasts in shared buffers.
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "graph/rewrites/list.h"
 #include "graph/rewrites/match.h"
 #include "graph/status.h"
@@ -31,6 +34,74 @@ bool CanLower(const Node& node) {
   return heads > 0 && hidden.known() && hidden.value() % heads == 0;
 }
 
+// ---- com.microsoft::Attention ----
+enum PackedInput { kX, kWeights, kProjectionBias, kMaskIndex, kPast, kScoresBias };
+
+bool CanLowerPacked(const Node& node) {
+  if (!node.Is("com.microsoft", "Attention") || node.input(kPast) == nullptr || RankOf(node.input(kX)) != 3) {
+    return false;
+  }
+  for (size_t i = 0; i < node.inputs().size(); ++i) {
+    if (node.inputs()[i] != nullptr && (i == kMaskIndex || i > kScoresBias)) return false;
+  }
+  if (node.IntOr("do_rotary", 0) != 0 || node.IntOr("past_present_share_buffer", 0) != 0) return false;
+  const Value* weights = node.input(kWeights);
+  const int64_t heads = node.IntOr("num_heads", 0);
+  if (RankOf(weights) != 2 || !weights->type().shape->back().known() || heads <= 0) return false;
+  // A past of one tensor: heads of keys and of values have one size.
+  const int64_t columns = weights->type().shape->back().value();
+  const std::vector<int64_t> sizes = node.IntsOr("qkv_hidden_sizes", {});
+  const bool equal = sizes.empty() || (sizes.size() == 3 && sizes[0] == sizes[1] && sizes[1] == sizes[2]);
+  return equal && columns % (3 * heads) == 0 && columns > 0;
+}
+
+absl::Status LowerPacked(Graph& graph, const RewriteContext& context, Node* node) {
+  const auto add = [&](absl::string_view type, int version, absl::Span<Value* const> inputs, int num_outputs,
+                       std::vector<std::pair<std::string, Attribute>> attributes = {}) {
+    return AddTyped(graph, context, {"", std::string(type), version}, *node, inputs, num_outputs,
+                    std::move(attributes));
+  };
+  const auto constant = [&](absl::string_view what, Tensor tensor) {
+    return graph.AddConstant(absl::StrCat(node->name(), ".", what), std::move(tensor));
+  };
+  const int64_t hidden = node->input(kWeights)->type().shape->back().value() / 3;
+  const int64_t heads = node->IntOr("num_heads", 0);
+  RONDO_ASSIGN_OR_RETURN(Node * projected, add("MatMul", 13, {node->input(kX), node->input(kWeights)}, 1));
+  if (node->input(kProjectionBias) != nullptr) {
+    RONDO_ASSIGN_OR_RETURN(projected, add("Add", 14, {projected->output(0), node->input(kProjectionBias)}, 1));
+  }
+  RONDO_ASSIGN_OR_RETURN(
+      Node * split,
+      add("Split", 13, {projected->output(0), constant("sizes", Tensor::FromInt64s({hidden, hidden, hidden}))}, 3,
+          {{"axis", int64_t{2}}}));
+  Value* past[2];
+  for (int64_t i : {0, 1}) {
+    Value* index = constant("half", Tensor::FromInt64s({i}).Reshaped({}));
+    RONDO_ASSIGN_OR_RETURN(Node * half, add("Gather", 13, {node->input(kPast), index}, 1, {{"axis", int64_t{0}}}));
+    past[i] = half->output(0);
+  }
+  const float scale = node->FloatOr("scale", 0);
+  RONDO_ASSIGN_OR_RETURN(
+      Node * attention,
+      add("Attention", 23,
+          {split->output(0), split->output(1), split->output(2), node->input(kScoresBias), past[0], past[1]}, 3,
+          {{"scale", scale != 0 ? scale : 1 / std::sqrt(static_cast<float>(hidden / heads))},
+           {"is_causal", node->IntOr("unidirectional", 0)},
+           {"q_num_heads", heads},
+           {"kv_num_heads", heads}}));
+  graph.ReplaceAllUses(node->output(0), attention->output(0));
+  if (node->output(1) == nullptr) return absl::OkStatus();
+  Value* axis = constant("axis", Tensor::FromInt64s({0}));
+  Value* present[2];
+  for (int i : {0, 1}) {
+    RONDO_ASSIGN_OR_RETURN(Node * half, add("Unsqueeze", 13, {attention->output(1 + i), axis}, 1));
+    present[i] = half->output(0);
+  }
+  RONDO_ASSIGN_OR_RETURN(Node * joined, add("Concat", 13, present, 1, {{"axis", int64_t{0}}}));
+  graph.ReplaceAllUses(node->output(1), joined->output(0));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<int> LowerMultiHeadAttention(Graph& graph, const RewriteContext& context) {
@@ -38,6 +109,10 @@ absl::StatusOr<int> LowerMultiHeadAttention(Graph& graph, const RewriteContext& 
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   for (Node* node : nodes) {
+    if (CanLowerPacked(*node)) {
+      RONDO_RETURN_IF_ERROR(LowerPacked(graph, context, node));
+      ++fired;
+    }
     if (!CanLower(*node)) continue;
     const int64_t heads = node->IntOr("num_heads", 0);
     const int64_t size = node->input(kQuery)->type().shape->back().value() / heads;
