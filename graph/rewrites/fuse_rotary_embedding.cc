@@ -84,6 +84,17 @@ std::optional<std::pair<Value*, Value*>> Joined(const Value* value) {
   return std::make_pair(concat->input(0), concat->input(1));
 }
 
+// What a view gave a last axis of 1, and nothing else, to make `value`; null otherwise.
+Value* WithoutLastAxis(Value* value) {
+  Value* bare = BeforeView(value);
+  const int rank = RankOf(bare);
+  if (rank < 0 || rank != RankOf(value) - 1 || value->type().shape->back() != Dim(1)) return nullptr;
+  for (int i = 0; i < rank; ++i) {
+    if ((*bare->type().shape)[i] != (*value->type().shape)[i]) return nullptr;
+  }
+  return bare;
+}
+
 // The two values whose elements alternate in `value`: [..., n] and [..., n] put side by side as [..., n, 2], then
 // viewed as [..., 2 n].
 std::optional<std::pair<Value*, Value*>> Alternating(const Value* value) {
@@ -92,15 +103,8 @@ std::optional<std::pair<Value*, Value*>> Alternating(const Value* value) {
   if (!joined.has_value() || RankOf(pairs) != RankOf(value) + 1 || pairs->type().shape->back() != Dim(2)) {
     return std::nullopt;
   }
-  std::pair<Value*, Value*> bare;
-  for (auto [from, to] : {std::make_pair(joined->first, &bare.first), std::make_pair(joined->second, &bare.second)}) {
-    // A last axis of 1 is added, no other.
-    *to = BeforeView(from);
-    if (RankOf(*to) != RankOf(from) - 1 || from->type().shape->back() != Dim(1)) return std::nullopt;
-    for (int i = 0; i < RankOf(*to); ++i) {
-      if ((*(*to)->type().shape)[i] != (*from->type().shape)[i]) return std::nullopt;
-    }
-  }
+  const std::pair bare(WithoutLastAxis(joined->first), WithoutLastAxis(joined->second));
+  if (bare.first == nullptr || bare.second == nullptr) return std::nullopt;
   return bare;
 }
 
