@@ -1,5 +1,5 @@
-// Files that are wrong as ONNX, by a known mistake of an exporter, and yet clear in what they mean: put right here, each
-// with a warning, so that operators stay strict.
+// Files that are wrong as ONNX, by a known mistake of an exporter, and yet clear in what they mean: put right here,
+// each with a warning, so that operators stay strict.
 //
 //   TensorScatter mode="none"   jax2onnx (dynamic_update_slice from opset 24 on); the operator has linear and circular
 #ifndef RONDO_IMPORTER_EXPORTER_QUIRKS_H_

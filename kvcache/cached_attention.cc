@@ -107,8 +107,11 @@ class Reader {
       layer_.value_state = value->update.state;
       layer_.report.key_output = key->update.result->name();
       layer_.report.value_output = value->update.result->name();
-      if (key->update.rows_first != value->update.rows_first) return Unimplemented("keys and values in unlike order");
+      if (key->update.rows_first != value->update.rows_first || key->update.circular != value->update.circular) {
+        return Unimplemented("keys and values in unlike order");
+      }
       question_.rows_first = key->update.rows_first;
+      question_.circular = key->update.circular;
     }
     RONDO_RETURN_IF_ERROR(ReadSizes(rank, node_->IntOr("q_num_heads", 0), node_->IntOr("kv_num_heads", 0)));
     layer_.scale = node_->FloatOr("scale", 1.0f / std::sqrt(static_cast<float>(layer_.layer.head_size)));
@@ -121,8 +124,9 @@ class Reader {
     if (node_->IntOr("right_window_size", -1) > 0) return Unimplemented("a window to the right");
     if (Value* valid = node_->input(6)) {
       question_.valid_lengths = true;
-      RONDO_RETURN_IF_ERROR(Prove(valid, "nonpad_kv_seqlen", question_.capacity,
-                                  [](const ProbePoint& p, int64_t) { return p.past + p.rows; }));
+      RONDO_RETURN_IF_ERROR(Prove(valid, "nonpad_kv_seqlen", limit(), [&](const ProbePoint& p, int64_t) {
+        return question_.circular ? std::min(p.past + p.rows, question_.capacity) : p.past + p.rows;
+      }));
       layer_.report.length = SourcesOf(valid);
     } else if (question_.capacity > 0) {
       if (question_.causal || question_.left_window >= 0) {
@@ -131,6 +135,10 @@ class Reader {
       layer_.report.length = "the mask";
     } else {
       layer_.report.length = "past length + rows";
+    }
+    // These count columns, which are no positions once the cache has wrapped.
+    if (question_.circular && (question_.causal || question_.left_window >= 0)) {
+      return Unimplemented("is_causal or a window of the operator over a circular cache");
     }
     if (question_.mask != nullptr && !prober_.IsEnvironment(question_.mask)) {
       return Unimplemented("the mask depends on the tokens");
@@ -186,9 +194,14 @@ class Reader {
     return transpose->output(0);
   }
 
+  // Rows beyond which a probe must not go; 0: none.
+  int64_t limit() const { return question_.circular ? 0 : question_.capacity; }
+
   absl::Status ProveStart(const CacheUpdate& update) {
     if (update.start == nullptr) return Unimplemented("rows are written at 0 in every step");
     if (update.form == KvForm::kTensorScatter) {
+      // A circular cache is written modulo its capacity, whether the index says so or not.
+      if (update.circular) return ProveCircularStart(update);
       return Prove(update.start, "the write index", question_.capacity,
                    [](const ProbePoint& p, int64_t) { return p.past; });
     }
@@ -206,6 +219,13 @@ class Reader {
     }
     return Prove(update.start, "the index", question_.capacity,
                  [inner](const ProbePoint& p, int64_t i) { return p.past + i / inner % p.rows; });
+  }
+
+  absl::Status ProveCircularStart(const CacheUpdate& update) {
+    const auto as_it_is = [](const ProbePoint& p, int64_t) { return p.past; };
+    if (Prove(update.start, "the write index", 0, as_it_is).ok()) return absl::OkStatus();
+    return Prove(update.start, "the write index", 0,
+                 [&](const ProbePoint& p, int64_t) { return p.past % question_.capacity; });
   }
 
   // The coordinates are those of the rows, one after the other, moved by the past along the axis.

@@ -60,7 +60,20 @@ class MaskAt {
   // Position of the key in column `j`; -1 for a column that holds no key yet.
   int64_t PositionOf(int64_t j) const {
     if (question_.rows_first) return j < point_.rows ? point_.past + j : j - point_.rows;
+    const int64_t last = point_.past + point_.rows - 1;
+    // The newest position whose column this is.
+    if (question_.circular && last >= keys_) return last - (last - j + keys_) % keys_;
     return j < point_.past + point_.rows ? j : -1;
+  }
+  int64_t ColumnOf(int64_t position) const {
+    if (question_.circular) return position % keys_;
+    if (!question_.rows_first) return position;
+    return position >= point_.past ? position - point_.past : position + point_.rows;
+  }
+  // Every key that some query of the point may see under this window is still there.
+  bool HoldsWindow(int64_t window) const {
+    return !question_.circular || point_.past + point_.rows <= keys_ ||
+           (window >= 0 && window + point_.rows - 1 <= keys_);
   }
   float At(int64_t b, int64_t h, int64_t i, int64_t j) const {
     const int64_t query = point_.past + i;
@@ -108,8 +121,7 @@ absl::Status CheckPoint(const MaskAt& look, const MaskQuestion& question, const 
     for (int64_t h = 0; h < question.heads; ++h) {
       for (int64_t i = 0; i < point.rows; ++i) {
         const int64_t query = point.past + i;
-        const int64_t own = question.rows_first ? i : query;
-        const float offset = question.keep_offsets ? 0 : look.At(b, h, i, own);
+        const float offset = question.keep_offsets ? 0 : look.At(b, h, i, look.ColumnOf(query));
         for (int64_t j = 0; j < look.keys(); ++j) {
           const int64_t key = look.PositionOf(j);
           const bool expected = key >= 0 && key <= query && (window < 0 || query - key < window);
@@ -173,8 +185,9 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   // of ones, learned positions) cannot be asked beyond these.
   ProbePoint far{};
   absl::StatusOr<MaskAt> found = Unimplemented("no past to look at");
+  const int64_t limit = question.circular ? 0 : question.capacity;
   for (int64_t past : kLongPasts) {
-    far = prober.LongPoint(question.capacity, past);
+    far = prober.LongPoint(limit, past);
     found = Look(prober, question, far);
     if (found.ok()) break;
   }
@@ -182,12 +195,10 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   const MaskAt& long_look = *found;
   answer.proven_length = far.past + far.rows;
   const int64_t newest = far.rows - 1, query = far.past + newest;
-  const auto column = [&](int64_t key) {
-    if (!question.rows_first) return key;
-    return key >= far.past ? key - far.past : key + far.rows;
-  };
+  const auto column = [&](int64_t key) { return long_look.ColumnOf(key); };
+  const int64_t held = question.circular ? std::min(query + 1, long_look.keys()) : query + 1;
   int64_t seen = 0;
-  while (seen <= query && !(long_look.At(0, 0, newest, column(query - seen)) <= kExcluded)) ++seen;
+  while (seen < held && !(long_look.At(0, 0, newest, column(query - seen)) <= kExcluded)) ++seen;
   if (seen == 0) return Unimplemented("the mask excludes a query's own key");
   if (seen <= query) answer.window = seen;
   Bias bias;
@@ -204,12 +215,13 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   // Some graphs are defined for one row after a past and for several without, but not for several after a past.
   bool saw_rows = false, saw_past = false;
   absl::Status undefined;
-  for (const ProbePoint& point : prober.Points(question.capacity)) {
+  for (const ProbePoint& point : prober.Points(limit)) {
     const absl::StatusOr<MaskAt> look = Look(prober, question, point);
     if (!look.ok()) {
       undefined = look.status();
       continue;
     }
+    if (!look->HoldsWindow(answer.window)) continue;
     RONDO_RETURN_IF_ERROR(CheckPoint(*look, question, point, answer.window, bias));
     saw_rows |= point.rows > 1;
     saw_past |= point.past > 0;

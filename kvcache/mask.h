@@ -16,6 +16,7 @@ struct MaskQuestion {
   bool valid_lengths = false;  // ... and those beyond past + rows
   int64_t left_window = -1;    // ... and those more than this far back
   int64_t capacity = 0;        // keys of a cache of fixed length; 0: there are past + rows keys
+  bool circular = false;       // ... in which position p lies at p modulo capacity
   bool rows_first = false;     // the new rows' keys come before the past's
   bool keep_offsets = false;   // a constant added to a whole row matters (attention sinks)
 };

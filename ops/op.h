@@ -129,8 +129,8 @@ class SubgraphRunner {
   virtual ~SubgraphRunner() = default;
   virtual std::unique_ptr<KernelState> CreateState() const = 0;
   // `inputs`: formal inputs followed by captures. `outputs` is resized; storage belongs to the values. Binds a plan for
-  // shapes that it has not seen. `donated`, per input (missing: false): the caller will not read this value again; where
-  // its handle is the only one, the run may write an output over it.
+  // shapes that it has not seen. `donated`, per input (missing: false): the caller will not read this value again;
+  // where its handle is the only one, the run may write an output over it.
   virtual absl::Status Run(absl::Span<const RuntimeValue> inputs, std::vector<RuntimeValue>* outputs,
                            KernelState* state, absl::Span<const bool> donated) const = 0;
 };

@@ -296,7 +296,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareScatterRows(PrepareContext& ctx) 
 }
 
 // ---- TensorScatter(past_cache, update, write_indices [B] int64 = 0; axis=-2, mode="linear") -> past_cache with, per
-// batch item b, update's rows at write_indices[b].. along axis; "circular" wraps at the end of the axis.
+// batch item b, update's rows at write_indices[b].. along axis; "circular" takes positions modulo its length.
 
 absl::StatusOr<bool> IsCircular(const AttributeReader& attributes) {
   RONDO_ASSIGN_OR_RETURN(std::string mode, attributes.String("mode", "linear"));
@@ -354,7 +354,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareTensorScatter(PrepareContext& ctx
       const bool given = run.has_input(2);
       const IndexReader start(run.input(given ? 2 : 0));
       for (int64_t b = 0; b < batches && given; ++b) {
-        if (start[b] < 0 || (circular ? start[b] >= capacity : start[b] > capacity - rows)) {
+        if (start[b] < 0 || (!circular && start[b] > capacity - rows)) {
           return OutOfRange("write_indices[", b, "] is ", start[b], ": ", rows, " rows do not fit the cache of ",
                             capacity, " on axis ", axis);
         }
@@ -363,7 +363,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareTensorScatter(PrepareContext& ctx
       T* out = StartFromInput<T>(run);
       ParallelFor(batches * middle, GrainForBytes(rows * row * sizeof(T)), [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {
-          const int64_t at = given ? start[k / middle] : 0;
+          const int64_t at = given ? start[k / middle] % capacity : 0;
           const int64_t before_end = std::min(rows, capacity - at);
           T* block = out + k * capacity * row;
           const T* source = from + k * rows * row;

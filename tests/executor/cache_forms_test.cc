@@ -112,6 +112,7 @@ struct Form {
   std::string form, layout;
   int axis;
   std::string start;
+  std::string mask = "causal";
 };
 
 // ---- growing caches ----
@@ -312,6 +313,48 @@ std::unique_ptr<Graph> TensorScatterUnderAMask() {
   });
 }
 
+// Circular caches of `ring` rows under a bool mask [.., rows, ring].
+std::unique_ptr<Graph> Circular(const std::function<Value*(TinyDecoder&)>& mask, int64_t ring = kCapacity) {
+  TinyDecoder d("batch", true);
+  return d.Build([&](TinyDecoder& d, int layer, Value* q, Value* k, Value* v) {
+    Value* first = d.b.Op("Gather", 13, {d.positions, d.Ints({0})});
+    Value* batch = d.b.Op("Slice", 13, {d.b.Op("Shape", 15, {d.ids}), d.Ints({0}), d.Ints({1})});
+    Value* starts = d.b.Op("Expand", 13, {d.b.Op("Mod", 13, {first, d.Int(ring)}), batch});
+    Value* all[2];
+    for (int i : {0, 1}) {
+      const char* kind = i == 0 ? "key" : "value";
+      Value* cache = d.Cache(kind, layer, {"batch", "2", absl::StrCat(ring), "4"});
+      all[i] =
+          d.b.Op("TensorScatter", 24, {cache, d.Heads(i == 0 ? k : v), starts}, {{"mode", std::string("circular")}});
+      d.Present(kind, layer, all[i]);
+    }
+    return d.Merged(d.Attention(23, {d.Heads(q), all[0], all[1], mask(d)}));
+  });
+}
+
+// A cache of 12 rows that wraps, under a window of 6: of each column, the mask finds the newest position.
+std::unique_ptr<Graph> CircularUnderAWindow() {
+  constexpr int64_t kRing = 12, kWindow = 6;
+  return Circular(
+      [](TinyDecoder& d) {
+        Value* last = d.b.Op("Gather", 13, {d.positions, d.Ints({-1})});
+        Value* age = d.b.Op("Mod", 13, {d.b.Op("Sub", 14, {last, d.Range(d.Int(0), d.Int(kRing))}), d.Int(kRing)});
+        Value* keys = d.b.Op("Sub", 14, {last, age});
+        Value* queries = d.Unsqueezed(d.positions, {1});
+        Value* oldest = d.b.Op("Sub", 14, {queries, d.Int(kWindow)});
+        Value* seen =
+            d.b.Op("And", 7, {d.b.Op("LessOrEqual", 16, {keys, queries}), d.b.Op("Greater", 13, {keys, oldest})});
+        seen = d.b.Op("And", 7, {seen, d.b.Op("GreaterOrEqual", 16, {keys, d.Int(0)})});
+        return d.Unsqueezed(seen, {0, 1});
+      },
+      kRing);
+}
+
+// Once the ring is full, all that is in it is seen.
+std::unique_ptr<Graph> CircularSeenWhole() {
+  return Circular([](TinyDecoder& d) { return d.StaticMask(); });
+}
+
 const Form kForms[] = {
     {"Concat", Concat, "Concat", "BNSH", 2, "past length"},
     {"ConcatNewRowsFirst", ConcatNewRowsFirst, "Concat (new rows first)", "BNSH", 2, "past length"},
@@ -325,6 +368,8 @@ const Form kForms[] = {
     {"FlatCoordinateGrid", FlatCoordinateGrid, "ScatterND", "BNSH", 2, "cache_position"},
     {"TensorScatter4D", WriteIndices<4>, "TensorScatter", "BNSH", 2, "write_indices"},
     {"TensorScatter3D", WriteIndices<3>, "TensorScatter", "BSH", 1, "write_indices"},
+    {"CircularUnderAWindow", CircularUnderAWindow, "TensorScatter (circular)", "BNSH", 2, "cache_position", "window 6"},
+    {"CircularSeenWhole", CircularSeenWhole, "TensorScatter (circular)", "BNSH", 2, "cache_position", "window 32"},
     {"TensorScatterUnderAMask", TensorScatterUnderAMask, "TensorScatter", "BNSH", 2, "cache_position"},
 };
 
@@ -377,7 +422,7 @@ TEST_P(CacheFormsTest, IsRecognisedAndInPlaceStepsGiveTheLogitsOfTheExportedGrap
     EXPECT_EQ(layer.layout, GetParam().layout);
     EXPECT_EQ(layer.axis, GetParam().axis);
     EXPECT_EQ(layer.start, GetParam().start);
-    EXPECT_EQ(layer.mask, "causal");
+    EXPECT_EQ(layer.mask, GetParam().mask);
     EXPECT_THAT(layer.key_input, HasSubstr(absl::StrCat("past.", i, ".key")));
     EXPECT_THAT(layer.key_output, HasSubstr(absl::StrCat("present.", i, ".key")));
   }
@@ -470,6 +515,17 @@ TEST(CacheFormsRefusalTest, AGridThatIsShifted) {
                          return d.b.Op("ScatterND", 18, {cache, grid, rows});
                        }),
                 "the index is 1 for past 0");
+}
+
+TEST(CacheFormsRefusalTest, ACircularCacheUnderAWindowThatForgetsToWrap) {
+  ExpectGrowing(Circular([](TinyDecoder& d) {
+                  return d.b.Op(
+                      "And", 7,
+                      {d.StaticMask(), d.b.Op("Greater", 13,
+                                              {d.Range(d.Int(0), d.Int(kCapacity)),
+                                               d.b.Op("Sub", 14, {d.Unsqueezed(d.positions, {1}), d.Int(6)})})});
+                }),
+                "the mask excludes a query's own key");
 }
 
 TEST(CacheFormsRefusalTest, AWriteIndexThatIsOffByOne) {

@@ -92,6 +92,14 @@ TEST(TensorScatterTest, LinearAndCircular) {
                          .Input(Int64Tensor({2}, {2, 1}))
                          .Run()[0]),
               ElementsAre(2, 0, 1, 0, 3, 4));
+  // A start is a position: it may be beyond the cache's length.
+  EXPECT_THAT(Floats(OpRunner("TensorScatter", 24)
+                         .Attr("mode", std::string("circular"))
+                         .Input(cache)
+                         .Input(update)
+                         .Input(Int64Tensor({2}, {5, 7}))
+                         .Run()[0]),
+              ElementsAre(2, 0, 1, 0, 3, 4));
   EXPECT_THAT(OpRunner("TensorScatter", 24).Input(cache).Input(update).Input(Int64Tensor({2}, {0, 2})).RunError(),
               HasSubstr("write_indices[1] is 2: 2 rows do not fit the cache of 3"));
   EXPECT_THAT(Floats(OpRunner("TensorScatter", 24).Input(cache).Input(update).Run()[0]), ElementsAre(1, 2, 0, 3, 4, 0));
