@@ -250,7 +250,8 @@ absl::Status PlanInstance::RunRest(absl::Span<const RuntimeValue* const> inputs,
   }
   for (int i : rest.outputs) rest_outputs.push_back(outputs[i]);
   rest_state_.hook = hook;
-  return rest.region->Run(rest_inputs, absl::MakeSpan(rest_outputs), &rest_state_, rest_donated);
+  return rest.region->Run(rest_inputs, absl::MakeSpan(rest_outputs), &rest_state_,
+                          donated.empty() ? absl::Span<const bool>() : rest_donated);
 }
 
 }  // namespace rondo
