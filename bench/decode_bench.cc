@@ -23,6 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "executor/loop_executor.h"
 #include "importer/importer.h"
+#include "ops/kernels/panel_gemv.h"
 #include "ops/parallel.h"
 #include "ops/primitive_cache.h"
 
@@ -56,30 +57,28 @@ double PeakMegabytes() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-// Gigabytes per second of reading more than any cache holds.
+// Gigabytes per second of reading more than any cache holds, with the widest vectors that the processor has.
 double ReadBandwidth(int threads) {
-  using Vector = int64_t __attribute__((vector_size(32)));
+  constexpr int64_t kRows = 1024, kPanel = kRows * rondo::kGemvColumns, kPanels = 2048;
   // A tensor, as its memory lies in large pages like that of the weights.
-  static rondo::Tensor tensor = rondo::Tensor::Make(rondo::DataType::kInt64, {int64_t{64} << 20});
-  std::fill(tensor.mutable_data<int64_t>(), tensor.mutable_data<int64_t>() + tensor.size(), int64_t{1});
-  const absl::Span<const Vector> memory(static_cast<const Vector*>(tensor.raw()), tensor.bytes() / sizeof(Vector));
+  static rondo::Tensor memory = rondo::Tensor::Make(rondo::DataType::kFloat, {kPanels, kPanel});
+  const std::vector<float> x(kRows, 1.0f);
+  std::vector<float> y(kPanels * rondo::kGemvColumns);
+  std::fill(memory.mutable_data<float>(), memory.mutable_data<float>() + memory.size(), 1.0f);
   const rondo::ScopedThreads scoped(threads);
   double best = 1e9;
-  std::vector<int64_t> sums(static_cast<size_t>(rondo::NumThreads()) * 8);
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 5; ++round) {
     const double start = Now();
-    rondo::ParallelFor(static_cast<int64_t>(memory.size()), 1 << 12, [&](int64_t begin, int64_t end) {
-      Vector s[4] = {};
-      for (int64_t i = begin; i + 4 <= end; i += 4) {
-        for (int j = 0; j < 4; ++j) s[j] += memory[i + j];
-        __builtin_prefetch(&memory[i] + 64);
+    rondo::ParallelFor(kPanels, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        rondo::GetPanelGemv().run(x.data(), kRows, memory.data<float>() + p * kPanel, nullptr, nullptr,
+                                  rondo::kGemvColumns, y.data() + p * rondo::kGemvColumns);
       }
-      sums[rondo::WorkerIndex() * 8] += (s[0] + s[1] + s[2] + s[3])[0];
     });
     best = std::min(best, Now() - start);
   }
-  if (sums[0] == 0) Die("the first thread did not read");
-  return static_cast<double>(memory.size() * sizeof(Vector)) / best / 1e9;
+  if (y[0] != kRows || y.back() != kRows) Die("the memory was not read");
+  return static_cast<double>(memory.bytes()) / best / 1e9;
 }
 
 struct Timing {

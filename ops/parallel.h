@@ -1,5 +1,6 @@
-// Parallel loops. One thread team serves rondo's kernels and oneDNN's (OpenMP), so that two pools never fight for the
-// cores. The number of threads is a property of the calling thread: a session sets it for the time of a run.
+// Parallel loops. oneDNN has OpenMP's team for its own; idle threads of either spin for microseconds only, so that they
+// do not fight for the cores. The number of threads is a property of the calling thread: a session sets it for the time
+// of a run, for both.
 #ifndef RONDO_OPS_PARALLEL_H_
 #define RONDO_OPS_PARALLEL_H_
 
@@ -23,11 +24,12 @@ class ScopedThreads {
 };
 
 // Calls fn(begin, end) on disjoint ranges that cover [0, n). Ranges hold at least `grain` items (but the last): choose
-// it so that a range costs some 20 microseconds. Runs inline when one range suffices, on one thread, or when called
-// from inside another ParallelFor. Chunks are claimed, so a busy core delays only what it has claimed.
+// it so that a range costs some 20 microseconds. Runs inline when one range suffices, on one thread, when called from
+// inside another ParallelFor, or while another thread's loop has the pool. Chunks are claimed, so a busy core delays only
+// what it has claimed.
 void ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(int64_t begin, int64_t end)> fn);
 
-// 0 when called by the thread that opened the loop, else the worker's number; < NumThreads().
+// 0 when called by the thread that opened the loop, else the worker's number; < that thread's NumThreads().
 int WorkerIndex();
 
 }  // namespace rondo

@@ -28,7 +28,23 @@ struct WindowGeometry {
   MdDims pads_end;
 };
 
+// How a descriptor lays out its elements: dims with their padding, strides of the outer blocks, and (axis, size) of the
+// blocks inside, outermost first.
+struct Blocking {
+  std::vector<int64_t> padded, strides;
+  std::vector<std::pair<int64_t, int64_t>> inner;
+};
+
 #if DNNL_VERSION_MAJOR >= 3
+
+inline Blocking BlockingOf(const Md& md) {
+  Blocking result;
+  for (auto d : md.get_padded_dims()) result.padded.push_back(d);
+  for (auto s : md.get_strides()) result.strides.push_back(s);
+  const auto sizes = md.get_inner_blks(), axes = md.get_inner_idxs();
+  for (size_t i = 0; i < sizes.size(); ++i) result.inner.emplace_back(axes[i], sizes[i]);
+  return result;
+}
 
 inline MdDims DimsOf(const Md& md) { return md.get_dims(); }
 
@@ -83,6 +99,18 @@ inline std::string LayoutText(const Md& md) {
 }
 
 #else
+
+inline Blocking BlockingOf(const Md& md) {
+  const auto& data = md.data;
+  Blocking result;
+  if (data.format_kind != dnnl_blocked) return result;
+  const auto& blocking = data.format_desc.blocking;
+  for (int i = 0; i < data.ndims; ++i) result.padded.push_back(data.padded_dims[i]);
+  for (int i = 0; i < data.ndims; ++i) result.strides.push_back(blocking.strides[i]);
+  for (int i = 0; i < blocking.inner_nblks; ++i)
+    result.inner.emplace_back(blocking.inner_idxs[i], blocking.inner_blks[i]);
+  return result;
+}
 
 inline MdDims DimsOf(const Md& md) { return md.dims(); }
 

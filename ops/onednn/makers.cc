@@ -56,6 +56,17 @@ absl::StatusOr<PrimitivePtr> MatMul(PrepareContext& ctx, const MatMulSpec& spec)
   });
 }
 
+Panels PanelsOf(const PrimitivePtr& matmul) {
+  const Blocking blocking = BlockingOf(Cast(matmul).args()[1].second);
+  if (blocking.padded.size() != 2 || blocking.inner.size() != 2) return {};
+  const auto [row_axis, rows] = blocking.inner[0];
+  const auto [column_axis, columns] = blocking.inner[1];
+  // Blocks of `rows` x `columns`, one below the other, then the next columns.
+  const bool panels = row_axis == 0 && column_axis == 1 && blocking.strides[0] == rows * columns &&
+                      blocking.strides[1] == blocking.padded[0] * columns;
+  return panels ? Panels{columns, blocking.strides[1]} : Panels{};
+}
+
 Layout ConvWeights(const ConvSpec& spec) {
   if (!spec.transposed) return spec.group == 1 ? spec.w : WithGroups(spec.w, spec.group);
   // ONNX has [C, O/group, kernel]; oneDNN's logical order is [group, O/group, C/group, kernel].

@@ -73,6 +73,14 @@ struct MatMulSpec {
 };
 absl::StatusOr<PrimitivePtr> MatMul(PrepareContext& ctx, const MatMulSpec& spec);
 
+// How the constant matrix b [K, N] of that product is packed, when it is in panels of adjacent columns, each [K,
+// columns] and the last one padded: then kernels of our own can read it too. `columns` is 0 for other layouts.
+struct Panels {
+  int64_t columns = 0;
+  int64_t stride = 0;  // elements from panel to panel
+};
+Panels PanelsOf(const PrimitivePtr& matmul);
+
 // x [N, C, spatial...], y [N, O, spatial...]. w: [O, C/group, kernel...] or, transposed, [C, O/group, kernel...] as
 // ONNX has it; bias [O] of y's computation type (f32).
 struct ConvSpec {

@@ -106,6 +106,20 @@ TEST(MatMulTest, PackedWeightsAgreeWithPlain) {
   CompareMatMul({4, 5, 9}, {4, 9, 3}, {.constant_b = true});
 }
 
+TEST(MatMulTest, ASingleRowOfManyColumnsAgreesWithPlain) {
+  for (int64_t k : {5, 64, 900}) {
+    for (int64_t n : {64, 200, 1152}) {
+      CompareMatMul({1, k}, {k, n}, {.constant_b = true});
+      OpRunner fast("MatMul", 1, "rondo"), plain("MatMul", 1, "rondo");
+      for (OpRunner* run : {&fast, &plain}) {
+        run->Input(RandomFloats({1, 1, k}, 1)).Constant(RandomFloats({k, n}, 2)).Constant(RandomFloats({n}, 3));
+        run->Input(RandomFloats({1, 1, n}, 4));
+      }
+      Compare(fast, plain, 1e-4);
+    }
+  }
+}
+
 TEST(MatMulTest, BatchDimsBroadcast) {
   CompareMatMul({2, 3, 5, 8}, {2, 3, 8, 6});
   CompareMatMul({2, 1, 5, 8}, {1, 3, 8, 6});

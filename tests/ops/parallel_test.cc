@@ -29,10 +29,11 @@ TEST(ParallelForTest, CoversEveryItemOnce) {
 
 TEST(ParallelForTest, RunsInlineWhenNested) {
   ScopedThreads threads(2);
+  const int all = NumThreads();
   ParallelFor(8, 1, [&](int64_t, int64_t) {
     std::thread::id outer = std::this_thread::get_id();
     int worker = WorkerIndex();
-    EXPECT_LT(worker, NumThreads());
+    EXPECT_LT(worker, all);
     ParallelFor(100, 1, [&](int64_t, int64_t) {
       EXPECT_EQ(std::this_thread::get_id(), outer);
       EXPECT_EQ(WorkerIndex(), worker);
