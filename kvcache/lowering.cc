@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "graph/rewrites/match.h"
@@ -459,10 +460,35 @@ class Lowering {
     to.AddOutput(logits);
     to.RemoveDead();
     for (const auto& node : to.nodes()) RONDO_RETURN_IF_ERROR(context_.infer(*node));
+    RONDO_RETURN_IF_ERROR(CheckBatch(to));
     lowered.layers = layers_;
     lowered.pads = pads_;
     lowered.max_length = max_length_;
     return lowered;
+  }
+
+  // Where a file's positions are the same for all sequences, they have got a batch axis that they did not have. It must
+  // meet the other batch axes and no axis of heads: so shapes are tried with numbers that are nothing else's.
+  absl::Status CheckBatch(const Graph& lowered) const {
+    constexpr int64_t kBatch = 7919, kRows = 7927;  // primes
+    const absl::flat_hash_map<std::string, int64_t> numbers = {{ports_.batch_symbol, kBatch},
+                                                               {ports_.rows_symbol, kRows}};
+    const std::unique_ptr<Graph> tried = lowered.Clone();
+    for (Value* input : tried->inputs()) {
+      ValueType type = input->type();
+      if (!type.is_tensor() || !type.shape.has_value()) continue;
+      for (Dim& dim : *type.shape) {
+        int64_t number;
+        if (!dim.unknown() && dim.Evaluate(numbers, &number)) dim = number;
+      }
+      input->set_type(std::move(type));
+    }
+    for (const auto& node : tried->nodes()) {
+      const absl::Status status = context_.infer(*node);
+      if (status.ok()) continue;
+      return Unimplemented("positions that all sequences of a batch share cannot be told apart: ", status.message());
+    }
+    return absl::OkStatus();
   }
 
   // Roles of all inputs, the added ones included.

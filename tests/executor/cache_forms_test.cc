@@ -528,6 +528,26 @@ TEST(CacheFormsRefusalTest, ACircularCacheUnderAWindowThatForgetsToWrap) {
                 "the mask excludes a query's own key");
 }
 
+// [rows, size] meets [batch, heads, rows, size]: with a position for each sequence, batch would meet heads.
+TEST(CacheFormsRefusalTest, SharedPositionsThatHaveNoPlaceForABatch) {
+  TinyDecoder decoder("batch", true);
+  ExpectGrowing(decoder.Build([](TinyDecoder& d, int layer, Value* q, Value* k, Value* v) {
+    Value* all[2];
+    for (int i : {0, 1}) {
+      const char* kind = i == 0 ? "key" : "value";
+      Value* cache = d.Cache(kind, layer, {"batch", "2", "32", "4"});
+      Value* index =
+          d.b.Op("Expand", 13, {d.Unsqueezed(d.positions, {0, 1, 3}), d.b.Op("Shape", 15, {d.Heads(i == 0 ? k : v)})});
+      all[i] = d.b.Op("ScatterElements", 18, {cache, index, d.Heads(i == 0 ? k : v)}, {{"axis", int64_t{2}}});
+      d.Present(kind, layer, all[i]);
+    }
+    Value* next = d.b.Op("Add", 14, {d.positions, d.Int(1)});
+    Value* scaled = d.b.Op("Mul", 14, {d.Heads(q), d.b.Op("Gather", 13, {d.Weight({64, kSize}), next})});
+    return d.Merged(d.Attention(23, {scaled, all[0], all[1], d.StaticMask()}));
+  }),
+                "batch");
+}
+
 TEST(CacheFormsRefusalTest, AWriteIndexThatIsOffByOne) {
   ExpectGrowing(
       Static("batch",
