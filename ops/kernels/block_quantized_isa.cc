@@ -132,8 +132,8 @@ void BlockSums(const float* a, int64_t block, int64_t blocks, float* sums) {
 
 #define RONDO_VNNI __attribute__((target("avx512vnni")))
 
-// Bytes that a product of few rows asks for in advance: some 50 ns of the memory's full speed.
-constexpr int kAhead = 2048;
+// Bytes that a product asks for in advance. Measured: 2 KB 45 GB/s on one thread, 4 KB 50, 8 KB 55, no more after that.
+constexpr int kAhead = 8192;
 
 RONDO_VNNI void QuantizeRow(const float* a, int64_t block, int64_t blocks, int8_t* q, float* scales, int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b) {

@@ -7,8 +7,8 @@ namespace RONDO_ISA {
 namespace {
 
 constexpr int kVectors = static_cast<int>(kGemvColumns) / kLanes;
-// Bytes asked for in advance: some 100 ns of the memory's full speed.
-constexpr int64_t kAhead = 4096;
+// Bytes asked for in advance. Measured: 4 KB 41 GB/s on one thread, 8 KB 43.5, 16 KB 45.
+constexpr int64_t kAhead = 16384;
 
 // One sum a column, in the order of K: as oneDNN adds in products of several rows. So a sequence gets the same bits
 // whether it is decoded alone or with others.
