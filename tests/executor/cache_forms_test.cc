@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "executor/step_runner.h"
+#include "ops/infer.h"
 #include "tests/support/graph_builder.h"
 #include "tests/support/op_runner.h"
 
@@ -174,6 +175,56 @@ std::unique_ptr<Graph> GroupQueryAttention() {
     d.Present("key", layer, node->output(1));
     d.Present("value", layer, node->output(2));
     return node->output(0);
+  });
+}
+
+// Optimum's merged decoder: one branch joins the past, the other has none.
+std::unique_ptr<Graph> MergedIf() {
+  TinyDecoder d("batch", false);
+  Value* choice = d.b.Input("use_cache_branch", DataType::kBool, {"1"});
+  return d.Build([&](TinyDecoder& d, int layer, Value* q, Value* k, Value* v) {
+    Graph& graph = d.b.graph();
+    std::vector<Value*> captures;
+    for (const char* kind : {"key", "value"}) captures.push_back(d.Cache(kind, layer, {d.batch, "2", "past", "4"}));
+    for (Value* value : {d.Heads(q), d.Heads(k), d.Heads(v), d.GrowingMask()}) captures.push_back(value);
+    Node* node = graph.AddNode({"", "If", 16}, absl::StrCat("if", layer), {choice}, 3);
+    for (const char* branch : {"then_branch", "else_branch"}) {
+      graph.SetSubgraph(node, branch, std::make_unique<Graph>());
+    }
+    for (Value* capture : captures) graph.AddCapture(node, capture);
+    for (const bool cached : {true, false}) {
+      GraphBuilder b(*node->subgraph(cached ? "then_branch" : "else_branch"));
+      const std::vector<Value*> in = b.graph().inputs();
+      Value* all[2] = {in[3], in[4]};
+      for (int i : {0, 1}) {
+        if (cached) all[i] = b.Op("Concat", 13, {in[i], all[i]}, {{"axis", int64_t{2}}});
+      }
+      b.Output(b.Op("Attention", 23, {in[2], all[0], all[1], cached ? in[5] : nullptr},
+                    {{"is_causal", int64_t{cached ? 0 : 1}}}));
+      b.Output(all[0]);
+      b.Output(all[1]);
+    }
+    EXPECT_TRUE(InferNode(*node).ok());
+    d.Present("key", layer, node->output(1));
+    d.Present("value", layer, node->output(2));
+    return d.Merged(node->output(0));
+  });
+}
+
+// A decoder of a seq2seq model: its own cache grows, the encoder's keys and values are read in every step.
+std::unique_ptr<Graph> WithEncoder() {
+  TinyDecoder d("batch", false);
+  return d.Build([](TinyDecoder& d, int layer, Value* q, Value* k, Value* v) {
+    Value *all[2], *encoder[2];
+    for (int i : {0, 1}) {
+      const std::string kind = i == 0 ? "key" : "value";
+      Value* past = d.Cache(kind, layer, {d.batch, "2", "past", "4"});
+      all[i] = d.b.Op("Concat", 13, {past, d.Heads(i == 0 ? k : v)}, {{"axis", int64_t{2}}});
+      d.Present(kind, layer, all[i]);
+      encoder[i] = d.Cache(absl::StrCat("encoder.", kind), layer, {d.batch, "2", "encoder_length", "4"});
+    }
+    Value* own = d.Attention(23, {d.Heads(q), all[0], all[1], d.GrowingMask()});
+    return d.Merged(d.b.Op("Add", 14, {own, d.Attention(23, {own, encoder[0], encoder[1]})}));
   });
 }
 
@@ -358,6 +409,8 @@ std::unique_ptr<Graph> CircularSeenWhole() {
 const Form kForms[] = {
     {"Concat", Concat, "Concat", "BNSH", 2, "past length"},
     {"ConcatNewRowsFirst", ConcatNewRowsFirst, "Concat (new rows first)", "BNSH", 2, "past length"},
+    {"MergedIf", MergedIf, "Concat", "BNSH", 2, "past length"},
+    {"WithEncoder", WithEncoder, "Concat", "BNSH", 2, "past length"},
     {"OnnxAttention", OnnxAttention, "Attention", "BNSH", 2, "past length"},
     {"GroupQueryAttention", GroupQueryAttention, "GroupQueryAttention", "BNSH", 2, "seqlens_k + 1 - rows"},
     {"MultiHeadAttention", MultiHeadAttention, "Attention", "BNSH", 2, "past length"},
@@ -390,6 +443,11 @@ std::vector<std::vector<float>> Steps(const Decoder& decoder) {
   auto runner = MakeStepRunner(decoder, options);
   EXPECT_TRUE(runner.ok()) << runner.status();
   if (!runner.ok()) return {};
+  std::vector<RuntimeValue> others;
+  for (size_t i = 0; i < decoder.other_inputs().size(); ++i) {
+    others.emplace_back(RandomFloats({1, kHeads, 5, kSize}, 100 + static_cast<int>(i)));
+  }
+  EXPECT_TRUE((*runner)->SetOthers(0, std::move(others)).ok());
   std::vector<std::vector<float>> logits(1);
   absl::Status status = (*runner)->Prefill(0, {3, 1, 4, 1, 5, 9, 2}, &logits[0]);
   EXPECT_TRUE(status.ok()) << status;

@@ -19,6 +19,7 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr int64_t kCapacity = 64, kHeads = 2, kSize = 4;
 constexpr int64_t kCacheBytes = kCapacity * kHeads * kSize * 4;
@@ -354,6 +355,47 @@ TEST_P(LoopStateTest, ASequenceKeepsTheCacheAsItWas) {
 
 INSTANTIATE_TEST_SUITE_P(Forms, LoopStateTest, testing::Range(0, 5),
                          [](const auto& info) { return Forms()[info.param].name; });
+
+// What `inspect --kv` says of one carried cache of this body.
+CarriedCache ReportOf(const Shape& shape, const FillBody& fill, int scan_outputs = 0) {
+  auto program = MakeProgram(Repeat(/*scan=*/false, {FloatsOf(shape)}, {}, scan_outputs, fill));
+  const std::vector<CarriedCache> caches = FindCarriedCaches(program->graph());
+  EXPECT_EQ(caches.size(), 1u);
+  return caches.empty() ? CarriedCache() : caches[0];
+}
+
+TEST(CarriedReportTest, EveryFormIsNamedAndInPlace) {
+  for (const Form& f : Forms()) {
+    const CarriedCache cache = ReportOf(
+        f.cache, [&](Body& body) { body.carried_out = {f.write(body.b, body.carried[0], body.turn, body.value)}; });
+    EXPECT_TRUE(cache.in_place) << f.name << ": " << cache.why;
+    EXPECT_THAT(f.name, HasSubstr(cache.form.substr(std::string("Loop-carried ").size())));
+    EXPECT_EQ(cache.axis, f.cache.rank() == 3 ? 0 : 2) << f.name;
+    EXPECT_EQ(cache.start, "turn") << f.name;
+  }
+}
+
+TEST(CarriedReportTest, WhyACacheIsCopied) {
+  const Form f = Forms()[0];
+  const CarriedCache late = ReportOf(
+      f.cache,
+      [&](Body& body) {
+        Value* next = f.write(body.b, body.carried[0], body.turn, body.value);
+        body.carried_out = {next};
+        body.scan_out = {body.b.Op("Sub", 14, {next, body.carried[0]})};
+      },
+      /*scan_outputs=*/1);
+  EXPECT_FALSE(late.in_place);
+  EXPECT_THAT(late.why, HasSubstr("read after its update, by node"));
+
+  const CarriedCache grows = ReportOf({Dim::Symbol("n"), 2, 4}, [](Body& body) {
+    body.carried_out = {
+        body.b.Op("Concat", 13, {body.carried[0], Row(body.b, body.value, {1, 2, 4})}, {{"axis", int64_t{0}}})};
+  });
+  EXPECT_FALSE(grows.in_place);
+  EXPECT_EQ(grows.form, "Loop-carried Concat");
+  EXPECT_THAT(grows.why, HasSubstr("longer cache in every turn"));
+}
 
 // A whole decoder in a Loop, its caches carried: what a run copies is the same for few tokens and for many.
 TEST(CarriedSharedModelTest, TokensOfAGenerationLoopCopyNoCache) {
