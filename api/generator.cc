@@ -60,9 +60,11 @@ struct Generator::Impl {
   std::vector<std::string> warnings;
   double load_seconds = 0;
 
+  StepHook hook;  // outlives the loop that it is set in
   std::unique_ptr<LoopExecutor> loop;
   StepRunnerOptions loop_options;  // that `loop` was made with
-  double buffers_seconds = 0;
+  double buffers_seconds = 0, precompile_seconds = 0;
+  int64_t precompiled_shapes = 0;
 
   absl::Status LoadParts(const std::string& path);
   absl::Status CheckConfig();
@@ -70,6 +72,7 @@ struct Generator::Impl {
   absl::StatusOr<std::vector<LoopRequest>> MakeRequests(absl::Span<const Prompt> prompts,
                                                         const GenerateOptions& generate);
   absl::Status EnsureLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate);
+  absl::Status Precompile(absl::Span<const LoopRequest> requests);
   absl::Status RunLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
                        const GenerationCallback& callback, const std::atomic<bool>* cancel, GenerationResult* result);
   absl::Status RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
@@ -88,11 +91,15 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   model.plain = options.plain;
   model.follow_links = options.follow_links;
   model.disabled_rewrites = options.disabled_rewrites;
+  model.cache = options.cache;
   RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, model));
   for (const std::string& warning : imported.warnings) warnings.push_back(warning);
   DecoderOptions decoder_options;
   decoder_options.growing = options.growing;
   decoder_options.program = ProgramOptionsOf(model);
+  // Every bucket keeps its plan.
+  decoder_options.program.max_plans +=
+      static_cast<int64_t>(options.prefill_rows.size() + options.decode_batches.size());
   absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder_options);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(folder.decoder, ": "));
   decoder = *std::move(made);
@@ -210,6 +217,9 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   wanted.max_prompt = shares ? longest_prompt : 0;
   wanted.kv_dtype = options.kv_dtype;
   wanted.allocation_counter = options.allocation_counter;
+  if (!options.prefill_rows.empty()) wanted.prefill_rows = options.prefill_rows;
+  wanted.decode_batches = options.decode_batches;
+  wanted.fail_on_miss = options.fail_on_miss;
   if (loop != nullptr && wanted.sequences <= loop_options.sequences && wanted.max_length <= loop_options.max_length &&
       wanted.prompts <= loop_options.prompts && wanted.max_prompt <= loop_options.max_prompt) {
     return absl::OkStatus();
@@ -218,7 +228,19 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   loop.reset();  // its memory first
   RONDO_ASSIGN_OR_RETURN(loop, LoopExecutor::Create(*decoder, wanted));
   loop_options = wanted;
+  loop->runner().SetHook(hook ? &hook : nullptr);
   buffers_seconds = SecondsSince(begin);
+  if (options.precompile || options.fail_on_miss) return Precompile(requests);
+  return absl::OkStatus();
+}
+
+absl::Status Generator::Impl::Precompile(absl::Span<const LoopRequest> requests) {
+  const auto begin = std::chrono::steady_clock::now();
+  StepRunner& runner = loop->runner();
+  if (!requests[0].others.empty()) RONDO_RETURN_IF_ERROR(runner.SetOthers(0, requests[0].others));
+  RONDO_ASSIGN_OR_RETURN(const std::vector<PrecompiledShape> shapes, runner.Precompile(options.precompile_progress));
+  precompiled_shapes = static_cast<int64_t>(shapes.size());
+  precompile_seconds = SecondsSince(begin);
   return absl::OkStatus();
 }
 
@@ -303,6 +325,8 @@ void Generator::Impl::Summarize(GenerationResult* result) const {
   GenerationTimings& t = result->timings;
   t.load_seconds = load_seconds;
   t.buffers_seconds = buffers_seconds;
+  t.precompile_seconds = precompile_seconds;
+  t.precompiled_shapes = precompiled_shapes;
   t.prefill_seconds = s.prefill_seconds;
   t.decode_seconds = s.decode_seconds;
   t.first_token_seconds = s.first_token_seconds;
@@ -321,7 +345,7 @@ void Generator::Impl::Summarize(GenerationResult* result) const {
   kv.capacity = loop_options.max_length;
   kv.sequences = loop_options.sequences;
   kv.bytes = static_cast<int64_t>(loop->runner().cache_bytes());
-  result->primitive_cache = CountersOf(decoder->program().primitives());
+  result->primitive_cache = decoder->program().primitives().stats();
 }
 
 Generator::Generator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -360,6 +384,17 @@ absl::StatusOr<GenerationResult> Generator::Generate(absl::Span<const Prompt> pr
   }
   impl_->Summarize(&result);
   return result;
+}
+
+CacheReport Generator::cache_report() const { return impl_->decoder->program().Report(); }
+void Generator::SetCompileListener(CompileListener listener) {
+  impl_->decoder->program().primitives().log().SetListener(std::move(listener));
+}
+
+void Generator::SetStepListener(std::function<void(const StepEvent&)> listener) {
+  if (impl_->loop != nullptr) impl_->loop->runner().SetHook(nullptr);
+  impl_->hook = listener ? StepHookFor(std::move(listener)) : nullptr;
+  if (impl_->loop != nullptr && impl_->hook) impl_->loop->runner().SetHook(&impl_->hook);
 }
 
 bool Generator::has_tokenizer() const { return impl_->tokenizer != nullptr; }

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_join.h"
 #include "api/model_impl.h"
+#include "executor/step_figures.h"
 #include "graph/declared_type.h"
 #include "ops/parallel.h"
 
@@ -42,6 +43,7 @@ ProgramOptions ProgramOptionsOf(const ModelOptions& options) {
   program.max_plans = options.max_plans;
   program.max_tensor_bytes = options.max_tensor_bytes;
   program.max_loop_iterations = options.max_loop_iterations;
+  program.cache = options.cache;
   return program;
 }
 
@@ -171,20 +173,11 @@ absl::StatusOr<PlanInfo> Model::Prepare(const std::map<std::string, std::vector<
   return info;
 }
 
-CacheCounters CountersOf(const PrimitiveCache& cache) {
-  const CacheStats stats = cache.stats();
-  CacheCounters counters;
-  counters.entries = stats.entries;
-  counters.hits = stats.hits;
-  counters.misses = stats.misses;
-  counters.creations = stats.creations;
-  counters.evictions = stats.evictions;
-  counters.bytes = stats.bytes;
-  counters.creation_seconds = stats.creation_seconds;
-  return counters;
+CacheStats Model::cache_counters() const { return impl_->program->primitives().stats(); }
+CacheReport Model::cache_report() const { return impl_->program->Report(); }
+void Model::SetCompileListener(CompileListener listener) const {
+  impl_->program->primitives().log().SetListener(std::move(listener));
 }
-
-CacheCounters Model::cache_counters() const { return CountersOf(impl_->program->primitives()); }
 
 size_t Model::packed_weight_bytes() const { return impl_->program->weights().bytes(); }
 
@@ -194,6 +187,14 @@ std::map<std::string, int64_t> Model::implementations() const {
     for (const Step& step : plan->steps) ++counts[step.implementation];
   }
   return counts;
+}
+
+StepHook StepHookFor(std::function<void(const StepEvent&)> listener) {
+  return [listener = std::move(listener)](const Plan& plan, const Step& step, int64_t begin, int64_t end) {
+    const StepFigures figures = FiguresOf(plan, step);
+    listener({step.node->op().type.c_str(), &step.node->name(), &step.implementation, begin, end, step.output_bytes,
+              &figures.shapes, figures.bytes, figures.flops});
+  };
 }
 
 struct Session::Impl {
@@ -216,9 +217,7 @@ void Session::SetStepListener(std::function<void(const StepEvent&)> listener) {
   impl_->hook = nullptr;
   impl_->state.hook = nullptr;
   if (!listener) return;
-  impl_->hook = [listener = std::move(listener)](const Step& step, int64_t begin, int64_t end) {
-    listener({step.node->op().type.c_str(), &step.node->name(), &step.implementation, begin, end, step.output_bytes});
-  };
+  impl_->hook = StepHookFor(std::move(listener));
   impl_->state.hook = &impl_->hook;
 }
 
@@ -259,6 +258,8 @@ absl::StatusOr<NamedTensors> Session::Run(const NamedTensors& inputs) {
     pointers.push_back(&outputs[i].second);
   }
   ScopedThreads threads(model.program->resources().threads);
+  CompileScope scope;
+  if (model.options.fail_on_miss) scope.Seal();
   RONDO_RETURN_IF_ERROR(model.program->root().Run(impl_->inputs, absl::MakeSpan(pointers), &impl_->state));
   return outputs;
 }

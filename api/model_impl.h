@@ -35,7 +35,8 @@ absl::StatusOr<std::string> ModelFile(const std::string& path);
 absl::StatusOr<ImportedModel> ImportFor(const std::string& file, const ModelOptions& options);
 
 ProgramOptions ProgramOptionsOf(const ModelOptions& options);
-CacheCounters CountersOf(const PrimitiveCache& cache);
+// Tells `listener` of executed steps.
+StepHook StepHookFor(std::function<void(const StepEvent&)> listener);
 
 PortInfo MakePortInfo(const std::string& name, const ValueType& type);
 

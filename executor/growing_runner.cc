@@ -49,6 +49,10 @@ class GrowingRunner final : public StepRunner {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::vector<PrecompiledShape>> Precompile(const PrecompileProgress& progress) override {
+    return Unimplemented("nothing can be compiled ahead: the cache grows, each length is a plan (",
+                         decoder_.report().why, ")");
+  }
   absl::Status Reset(int segment) override {
     segments_[segment] = Segment();
     return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "executor/step_runner.h"
 #include "graph/status.h"
 #include "ops/parallel.h"
@@ -14,7 +15,10 @@ namespace {
 class InPlaceRunner final : public StepRunner {
  public:
   InPlaceRunner(const Decoder& decoder, StepRunnerOptions options)
-      : StepRunner(std::move(options)), decoder_(decoder) {}
+      : StepRunner(std::move(options)),
+        decoder_(decoder),
+        prefill_rows_(PrefillBuckets(decoder, options_)),
+        decode_batches_(DecodeBuckets(options_)) {}
 
   absl::Status Init() {
     KvCacheConfig config;
@@ -58,10 +62,9 @@ class InPlaceRunner final : public StepRunner {
 
   absl::Status Decode(absl::Span<const int> segments, absl::Span<const int64_t> tokens,
                       absl::Span<std::vector<float>> logits) override {
-    // Batches are padded to a power of two, so that sequences that end do not make new shapes one by one.
-    int64_t batch = 1;
-    while (batch < static_cast<int64_t>(segments.size())) batch *= 2;
-    batch = std::min<int64_t>(batch, options_.sequences);
+    // Batches are padded, so that sequences that end do not make new shapes one by one.
+    const int64_t batch =
+        *std::lower_bound(decode_batches_.begin(), decode_batches_.end(), static_cast<int64_t>(segments.size()));
     RONDO_ASSIGN_OR_RETURN(Shape * shape, ShapeFor(batch, 1));
     for (int64_t b = 0; b < batch; ++b) {
       const bool used = b < static_cast<int64_t>(segments.size());
@@ -75,6 +78,25 @@ class InPlaceRunner final : public StepRunner {
       RONDO_RETURN_IF_ERROR(CopyLogits(shape->logits.tensor(), static_cast<int64_t>(b), 0, &logits[b]));
     }
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<PrecompiledShape>> Precompile(const PrecompileProgress& progress) override {
+    std::vector<PrecompiledShape> shapes = ReachableShapes();
+    const int64_t total = static_cast<int64_t>(shapes.size());
+    if (total > decoder_.program().resources().max_plans) {
+      return InvalidArgument(total, " shapes to compile ahead, ", decoder_.program().resources().max_plans,
+                             " plans are kept: expected fewer buckets");
+    }
+    sealed_ = false;
+    for (int64_t i = 0; i < total; ++i) {
+      if (progress) progress(i, total, shapes[i].name);
+      const int64_t begin = SteadyNowNs();
+      RONDO_RETURN_IF_ERROR(Annotate(Compile(shapes[i].batch, shapes[i].rows), absl::StrCat(shapes[i].name, ": ")));
+      shapes[i].seconds = static_cast<double>(SteadyNowNs() - begin) * 1e-9;
+    }
+    if (progress) progress(total, total, "");
+    sealed_ = options_.fail_on_miss;
+    return shapes;
   }
 
   absl::Status Reset(int segment) override { return cache_->Reset(segment); }
@@ -102,6 +124,7 @@ class InPlaceRunner final : public StepRunner {
 
  private:
   struct Shape {
+    std::string name;
     int64_t batch = 0, rows = 0;
     bool ran = false;
     std::vector<RuntimeValue> inputs;
@@ -109,22 +132,80 @@ class InPlaceRunner final : public StepRunner {
     RuntimeValue logits;
   };
 
-  int64_t PrefillRows(int64_t left) const {
-    const std::vector<int64_t>& rows = options_.prefill_rows;
-    if (decoder_.pads()) {
-      const auto fits = std::lower_bound(rows.begin(), rows.end(), left);
-      return fits == rows.end() ? rows.back() : *fits;
+  // Where no row may be padding: powers of two, so that pieces of them add up to any length.
+  static std::vector<int64_t> PrefillBuckets(const Decoder& decoder, const StepRunnerOptions& options) {
+    if (decoder.pads()) return options.prefill_rows;
+    std::vector<int64_t> rows;
+    for (int64_t r = 1; r <= options.prefill_rows.back(); r *= 2) rows.push_back(r);
+    return rows;
+  }
+  static std::vector<int64_t> DecodeBuckets(const StepRunnerOptions& options) {
+    std::vector<int64_t> batches;
+    for (int64_t batch : options.decode_batches) {
+      if (batch < options.sequences) batches.push_back(batch);
     }
-    // No row may be padding: the largest power of two that is filled.
-    int64_t largest = 1;
-    while (largest * 2 <= std::min(left, rows.back())) largest *= 2;
-    return largest;
+    for (int64_t b = 1; options.decode_batches.empty() && b < options.sequences; b *= 2) batches.push_back(b);
+    batches.push_back(options.sequences);
+    return batches;
+  }
+
+  int64_t PrefillRows(int64_t left) const {
+    const auto fits = std::lower_bound(prefill_rows_.begin(), prefill_rows_.end(), left);
+    if (fits != prefill_rows_.end() && (*fits == left || decoder_.pads())) return *fits;
+    if (decoder_.pads()) return prefill_rows_.back();
+    return *std::prev(fits);  // the first is 1
+  }
+
+  static std::string NameOf(int64_t batch, int64_t rows) {
+    return rows == 1 ? absl::StrCat("decode of batch ", batch) : absl::StrCat("prefill of ", rows, " rows");
+  }
+
+  // Each once: a prefill of one row has the shape of a decode step.
+  std::vector<PrecompiledShape> ReachableShapes() const {
+    std::vector<PrecompiledShape> shapes;
+    const int64_t longest = std::max(options_.max_length, options_.prompts > 0 ? options_.max_prompt : 0);
+    for (int64_t rows : prefill_rows_) {
+      if (rows > 1) shapes.push_back({NameOf(1, rows), 1, rows, 0});
+      if (rows >= longest) break;  // no prompt fills more
+    }
+    for (int64_t batch : decode_batches_) {
+      shapes.push_back({NameOf(batch, 1), batch, 1, 0});
+      if (batch >= max_batch()) break;
+    }
+    const bool by_one = std::find(prefill_rows_.begin(), prefill_rows_.end(), 1) != prefill_rows_.end();
+    if (by_one && decode_batches_.front() != 1) shapes.push_back({NameOf(1, 1), 1, 1, 0});
+    return shapes;
+  }
+
+  absl::Status Compile(int64_t batch, int64_t rows) {
+    RONDO_ASSIGN_OR_RETURN(Shape * shape, ShapeFor(batch, rows));
+    if (!decoder_.other_inputs().empty()) {
+      RONDO_RETURN_IF_ERROR(CheckOthers(0));
+      for (size_t i = 0; i < others_[0].size(); ++i) shape->inputs[decoder_.other_inputs()[i]] = others_[0][i];
+    }
+    ScopedThreads threads(decoder_.program().resources().threads);
+    CompileScope scope;
+    scope.Binding(shape->name);
+    RONDO_RETURN_IF_ERROR(decoder_.program().root().Prepare(shape->pointers, &state_));
+    // Parts whose shapes depend on data are compiled by running them: on padding alone, which leaves no trace.
+    if (decoder_.program().root().plans().front()->complete()) return absl::OkStatus();
+    const std::vector<int> segments(batch, -1);
+    const std::vector<int64_t> valid(batch, 0);
+    for (int64_t b = 0; b < batch; ++b) FillRow(shape, b, -1, {});
+    return Execute(shape, segments, valid);
+  }
+
+  absl::Status CheckOthers(int segment) const {
+    if (decoder_.other_inputs().empty() || !others_[segment].empty()) return absl::OkStatus();
+    return InvalidArgument("the decoder's other inputs are not set: it needs ",
+                           decoder_.program().graph().inputs()[decoder_.other_inputs()[0]]->name());
   }
 
   absl::StatusOr<Shape*> ShapeFor(int64_t batch, int64_t rows) {
     auto [it, inserted] = shapes_.try_emplace({batch, rows});
     Shape& shape = it->second;
     if (!inserted) return &shape;
+    shape.name = NameOf(batch, rows);
     shape.batch = batch;
     shape.rows = rows;
     if (static_cast<int64_t>(step_segments_.size()) < batch) {
@@ -179,18 +260,13 @@ class InPlaceRunner final : public StepRunner {
   }
 
   absl::Status RunStep(Shape* shape, absl::Span<const int> segments, absl::Span<const int64_t> valid) {
-    if (!decoder_.other_inputs().empty() && others_[segments[0]].empty()) {
-      return InvalidArgument("the decoder's other inputs are not set: it needs ",
-                             decoder_.program().graph().inputs()[decoder_.other_inputs()[0]]->name());
-    }
-    RONDO_RETURN_IF_ERROR(cache_->BeginStep(segments, shape->rows, valid));
-    ScopedThreads threads(decoder_.program().resources().threads);
+    RONDO_RETURN_IF_ERROR(CheckOthers(segments[0]));
+    CompileScope scope;
+    scope.Binding(shape->name);
+    if (sealed_) scope.Seal();
     const CacheStats before = decoder_.program().primitives().stats();
     const int64_t allocations = options_.allocation_counter != nullptr ? options_.allocation_counter() : 0;
-    shape->logits = RuntimeValue();  // its buffer is written again
-    RuntimeValue* outputs[] = {&shape->logits};
-    RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(shape->pointers, absl::MakeSpan(outputs), &state_));
-    RONDO_RETURN_IF_ERROR(cache_->EndStep());
+    RONDO_RETURN_IF_ERROR(Execute(shape, segments, valid));
     if (shape->ran) {
       if (options_.allocation_counter != nullptr) {
         counters_.allocations_after_warmup += options_.allocation_counter() - allocations;
@@ -203,7 +279,18 @@ class InPlaceRunner final : public StepRunner {
     return absl::OkStatus();
   }
 
+  absl::Status Execute(Shape* shape, absl::Span<const int> segments, absl::Span<const int64_t> valid) {
+    RONDO_RETURN_IF_ERROR(cache_->BeginStep(segments, shape->rows, valid));
+    ScopedThreads threads(decoder_.program().resources().threads);
+    shape->logits = RuntimeValue();  // its buffer is written again
+    RuntimeValue* outputs[] = {&shape->logits};
+    RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(shape->pointers, absl::MakeSpan(outputs), &state_));
+    return cache_->EndStep();
+  }
+
   const Decoder& decoder_;
+  const std::vector<int64_t> prefill_rows_, decode_batches_;  // ascending
+  bool sealed_ = false;
   std::shared_ptr<KvCache> cache_;
   std::vector<std::vector<RuntimeValue>> others_;  // per segment
   std::map<std::pair<int64_t, int64_t>, Shape> shapes_;

@@ -203,6 +203,11 @@ absl::StatusOr<std::unique_ptr<LoopExecutor>> LoopExecutor::Create(const Decoder
       !std::is_sorted(options.prefill_rows.begin(), options.prefill_rows.end())) {
     return InvalidArgument("prefill rows: expected positive numbers in ascending order");
   }
+  if (!options.decode_batches.empty() &&
+      (options.decode_batches.front() < 1 ||
+       !std::is_sorted(options.decode_batches.begin(), options.decode_batches.end()))) {
+    return InvalidArgument("decode batches: expected positive numbers in ascending order");
+  }
   std::unique_ptr<LoopExecutor> loop(new LoopExecutor(decoder, options));
   RONDO_ASSIGN_OR_RETURN(loop->runner_, MakeStepRunner(decoder, options));
   return loop;

@@ -137,6 +137,7 @@ class PlanBuilder {
     if (pending_.empty()) return;
     absl::flat_hash_set<const Value*> made;
     Region rest;
+    rest.name = absl::StrCat("what follows from ", pending_.front()->name());
     rest.nodes = pending_;
     for (const Node* node : pending_) {
       for (const Value* output : node->outputs()) {
@@ -254,6 +255,7 @@ class PlanBuilder {
       std::vector<const Fact*> inputs = FactsOfInputs(*step.node);
       if (step.kind == Step::Kind::kLateBound) {
         Region region;
+        region.name = step.node->name();
         region.nodes = {step.node};
         std::vector<Tensor> constants;
         const OpDef* def = OpRegistry::Get().Find(step.node->op());
@@ -417,6 +419,12 @@ class PlanBuilder {
 }  // namespace
 
 Plan::~Plan() = default;
+
+bool Plan::complete() const {
+  return rest.region == nullptr && std::all_of(steps.begin(), steps.end(), [](const Step& step) {
+           return step.kind != Step::Kind::kLateBound && step.node->subgraphs().empty();
+         });
+}
 
 Region RegionOf(const Graph& graph) {
   Region region;

@@ -22,6 +22,7 @@ namespace rondo {
 class RegionExecutable;
 
 struct Region {
+  std::string name = "graph";      // for messages
   std::vector<const Node*> nodes;  // topological order
   std::vector<const Value*> inputs;
   std::vector<const Value*> outputs;
@@ -89,6 +90,9 @@ struct Plan {
   std::vector<Donation> donations;
   Continuation rest;  // rest.region is null when the plan covers the region
   PlanStatistics statistics;
+
+  // False when running it may bind further plans: of what follows data, of late-bound nodes, of subgraphs.
+  bool complete() const;
 
   // `inputs` has a concrete type for every tensor of the region's inputs, and constants where elements are known.
   static absl::StatusOr<std::shared_ptr<const Plan>> Build(const Region& region, absl::Span<const Fact> inputs,

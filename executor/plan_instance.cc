@@ -218,7 +218,7 @@ absl::Status PlanInstance::Run(absl::Span<const RuntimeValue* const> inputs, abs
       const Step& step = plan_->steps[s];
       return step.kind == Step::Kind::kLateBound ? status : Annotate(status, absl::StrCat(step.node->Describe(), ": "));
     }
-    if (hook != nullptr) (*hook)(plan_->steps[s], begin, NowNs());
+    if (hook != nullptr) (*hook)(*plan_, plan_->steps[s], begin, NowNs());
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (plan_->output_slots[i] >= 0) *outputs[i] = slots_[plan_->output_slots[i]].Kept();

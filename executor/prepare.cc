@@ -26,7 +26,7 @@ class Context final : public PrepareContext {
   absl::StatusOr<std::unique_ptr<SubgraphRunner>> PrepareSubgraph(absl::string_view attribute) override {
     Graph* graph = node().subgraph(attribute);
     if (graph == nullptr) return InvalidArgument("required attribute \"", attribute, "\" (a graph) is missing");
-    return MakeSubgraphRunner(*graph, resources_);
+    return MakeSubgraphRunner(*graph, absl::StrCat(node().name(), ".", attribute), resources_);
   }
   size_t scratch_bytes() const { return scratch_bytes_; }
 
@@ -70,6 +70,8 @@ absl::StatusOr<PreparedKernel> PrepareNode(const Node& node, absl::Span<const Fa
                                            absl::Span<const Fact> outputs, const ProgramResources& resources) {
   const OpDef* def = OpRegistry::Get().Find(node.op());
   if (def == nullptr) return Unimplemented(node.Describe(), ": not supported");
+  CompileScope scope;
+  scope.Node(node.name());
   Context context(node, inputs, outputs, resources);
   absl::StatusOr<std::unique_ptr<Kernel>> kernel = def->prepare(context);
   if (!kernel.ok()) return Annotate(kernel.status(), absl::StrCat(node.Describe(), ": "));

@@ -39,6 +39,14 @@ std::vector<std::string> UnsupportedOperators(const Graph& graph) {
   return lines;
 }
 
+CacheReport Program::Report() const {
+  CacheReport report = primitives_->report();
+  report.weights = weights_->stats();
+  report.weight_bytes = static_cast<int64_t>(weights_->bytes());
+  for (const auto& plan : root_->plans()) report.arena_bytes += static_cast<int64_t>(plan->statistics.arena_bytes);
+  return report;
+}
+
 absl::Status Program::Rewrite(const ProgramOptions& options) {
   RewriteContext context;
   context.infer = [](Node& node) { return InferNode(node); };
@@ -78,6 +86,9 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> 
   resources.max_plans = options.max_plans;
   resources.max_tensor_bytes = options.max_tensor_bytes;
   resources.max_loop_iterations = options.max_loop_iterations;
+  program->primitives_ =
+      options.primitives != nullptr ? options.primitives : std::make_shared<PrimitiveCache>(options.cache);
+  program->weights_ = std::make_unique<WeightCache>(&program->primitives_->log());
   resources.primitives = program->primitives_.get();
   resources.weights = program->weights_.get();
   ScopedThreads threads(resources.threads);

@@ -19,6 +19,8 @@ struct ProgramOptions {
   int64_t max_plans = 32;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;
   int64_t max_loop_iterations = 10'000'000;
+  CacheLimits cache;                           // of a cache of its own
+  std::shared_ptr<PrimitiveCache> primitives;  // shared with other programs; null: its own
   // Called on the rewritten graph; what it returns is rewritten once more. Not called with `plain`.
   std::function<absl::StatusOr<std::unique_ptr<Graph>>(std::unique_ptr<Graph> graph, const RewriteContext& context)>
       transform;
@@ -35,6 +37,7 @@ class Program {
   RegionExecutable& root() const { return *root_; }
   PrimitiveCache& primitives() const { return *primitives_; }
   const WeightCache& weights() const { return *weights_; }
+  CacheReport Report() const;
 
  private:
   Program() = default;
@@ -43,8 +46,8 @@ class Program {
   std::unique_ptr<Graph> graph_;
   ProgramResources resources_;
   std::vector<RewriteReport> rewrites_;
-  std::unique_ptr<PrimitiveCache> primitives_ = std::make_unique<PrimitiveCache>();
-  std::unique_ptr<WeightCache> weights_ = std::make_unique<WeightCache>();
+  std::shared_ptr<PrimitiveCache> primitives_;
+  std::unique_ptr<WeightCache> weights_;
   std::unique_ptr<RegionExecutable> root_;
 };
 

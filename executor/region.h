@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "executor/plan.h"
@@ -17,7 +18,7 @@ namespace rondo {
 class PlanInstance;
 
 // Told of every executed step; null: nobody listens.
-using StepHook = std::function<void(const Step& step, int64_t begin_ns, int64_t end_ns)>;
+using StepHook = std::function<void(const Plan& plan, const Step& step, int64_t begin_ns, int64_t end_ns)>;
 
 class RegionState final : public KernelState {
  public:
@@ -42,6 +43,9 @@ class RegionExecutable {
   // The plan for inputs of these types, made at need.
   absl::StatusOr<std::shared_ptr<const Plan>> Bind(absl::Span<const Fact> inputs);
 
+  // What Run needs for inputs like these, plan and arena, ahead of it.
+  absl::Status Prepare(absl::Span<const RuntimeValue* const> inputs, RegionState* state);
+
   // Runs on `inputs` (null: absent). Outputs get storage that nothing here writes to while the caller holds it, unless
   // the caller donates it: see SubgraphRunner::Run.
   absl::Status Run(absl::Span<const RuntimeValue* const> inputs, absl::Span<RuntimeValue* const> outputs,
@@ -50,12 +54,21 @@ class RegionExecutable {
   const Region& region() const { return region_; }
   // Every plan bound so far that is still kept.
   std::vector<std::shared_ptr<const Plan>> plans() const;
+  // Forgets them; sessions keep those that they have run.
+  void DropPlans();
 
  private:
+  using Shapes = std::vector<std::pair<std::string, std::string>>;  // input, "float32[1, 64]"
   struct Bound {
     std::vector<int64_t> key;
+    Shapes shapes;
+    std::string compiled_in;  // the outermost binding that needed it
     std::shared_ptr<const Plan> plan;
   };
+  absl::StatusOr<PlanInstance*> InstanceFor(absl::Span<const RuntimeValue* const> inputs, RegionState* state);
+  Shapes ShapesOf(absl::Span<const Fact> facts) const;
+  static std::string ShapesText(const Shapes& shapes);
+  CompileEvent MissOf(const Shapes& shapes) const;
   void MakeKey(absl::Span<const RuntimeValue* const> inputs, std::vector<int64_t>* key) const;
   absl::StatusOr<std::shared_ptr<const Plan>> BindKey(const std::vector<int64_t>& key, absl::Span<const Fact> facts);
 
@@ -67,7 +80,8 @@ class RegionExecutable {
   std::list<Bound> plans_;  // guarded by mutex_; most recent first
 };
 
-absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(const Graph& graph,
+// `name`: for messages.
+absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(const Graph& graph, std::string name,
                                                                    const ProgramResources& resources);
 
 }  // namespace rondo

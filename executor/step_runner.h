@@ -3,6 +3,7 @@
 #ifndef RONDO_EXECUTOR_STEP_RUNNER_H_
 #define RONDO_EXECUTOR_STEP_RUNNER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,11 @@ struct StepRunnerOptions {
   DataType kv_dtype = DataType::kFloat;
   // Rows of prefill plans, ascending. A prompt is run in pieces of the largest; the rest in the smallest that holds it.
   std::vector<int64_t> prefill_rows = {8, 16, 32, 64, 96, 128, 192, 256};
+  // Batches of decode plans, ascending; a step takes the smallest that holds its sequences. Empty: powers of two. The
+  // largest is `sequences` whatever stands here.
+  std::vector<int64_t> decode_batches;
+  // Once Precompile is through, a step that needs another plan or primitive is an error that says what is missing.
+  bool fail_on_miss = false;
   // Counts the process's allocations, for StepCounters; null: they are not counted.
   int64_t (*allocation_counter)() = nullptr;
 };
@@ -32,6 +38,15 @@ struct StepCounters {
   int64_t creations_after_warmup = 0;
   int64_t allocations_after_warmup = 0;
 };
+
+// One shape that was compiled ahead.
+struct PrecompiledShape {
+  std::string name;  // "prefill of 64 rows", "decode of batch 4"
+  int64_t batch = 0, rows = 0;
+  double seconds = 0;
+};
+// `done` of `total` shapes are compiled, `next` is about to be.
+using PrecompileProgress = std::function<void(int64_t done, int64_t total, absl::string_view next)>;
 
 class StepRunner {
  public:
@@ -46,6 +61,10 @@ class StepRunner {
   // One token more for each of distinct segments; logits[i] are those after tokens[i].
   virtual absl::Status Decode(absl::Span<const int> segments, absl::Span<const int64_t> tokens,
                               absl::Span<std::vector<float>> logits) = 0;
+  // Compiles every shape that the steps can have ahead of them: |prefill rows| + |decode batches| plans. Where the
+  // decoder has other inputs, those of segment 0 must be set. Unimplemented for caches that grow: each length is a
+  // plan.
+  virtual absl::StatusOr<std::vector<PrecompiledShape>> Precompile(const PrecompileProgress& progress) = 0;
   virtual absl::Status Reset(int segment) = 0;
   // `segment` continues what `prompt` holds.
   virtual absl::Status Attach(int segment, int prompt) = 0;

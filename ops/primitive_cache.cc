@@ -1,19 +1,19 @@
 #include "ops/primitive_cache.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <latch>
 #include <limits>
 
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "graph/file_pages.h"
 
 namespace rondo {
 namespace {
+
+// Of each node this many keys are remembered, for explanations.
+constexpr size_t kKeysOfANode = 8;
+// Other nodes' entries that are compared with a key at most, most recently used first.
+constexpr int kMaxCompared = 256;
 
 // How many fields differ, for the choice of the key that explains a miss best.
 int CountDifferences(const PrimitiveKey& a, const PrimitiveKey& b) {
@@ -30,10 +30,8 @@ const std::string* FindField(const PrimitiveKey& key, absl::string_view name) {
   return nullptr;
 }
 
-bool LogsCreations() {
-  const char* value = std::getenv("RONDO_LOG_COMPILES");
-  return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
-}
+// A field's value in a message: none is "none", not a gap.
+std::string Shown(const std::string& value) { return value.empty() ? "none" : value; }
 
 }  // namespace
 
@@ -50,167 +48,247 @@ std::string PrimitiveKey::ToString() const {
   return absl::StrCat(op_, "{", absl::StrJoin(fields_, ", ", absl::PairFormatter("=")), "}");
 }
 
-std::string PrimitiveKey::DifferenceFrom(const PrimitiveKey& other) const {
-  std::vector<std::string> parts;
-  if (op_ != other.op_) parts.push_back(absl::StrCat("operation was ", other.op_, ", is ", op_));
+std::vector<KeyFieldChange> PrimitiveKey::ChangesFrom(const PrimitiveKey& other) const {
+  std::vector<KeyFieldChange> changes;
+  if (op_ != other.op_) changes.push_back({"operation", other.op_, op_});
   for (const auto& [field, value] : fields_) {
     const std::string* old = FindField(other, field);
     if (old == nullptr) {
-      parts.push_back(absl::StrCat("key field ", field, " was absent, is ", value));
+      changes.push_back({field, "", Shown(value)});
     } else if (*old != value) {
-      parts.push_back(absl::StrCat("key field ", field, " was ", *old, ", is ", value));
+      changes.push_back({field, Shown(*old), Shown(value)});
     }
   }
   for (const auto& [field, value] : other.fields_) {
-    if (FindField(*this, field) == nullptr) {
-      parts.push_back(absl::StrCat("key field ", field, " was ", value, ", is absent"));
-    }
+    if (FindField(*this, field) == nullptr) changes.push_back({field, Shown(value), ""});
   }
-  return absl::StrJoin(parts, "; ");
+  return changes;
 }
 
-// Made under the cache's lock by the thread that creates; `value` and `status` are written once, before `ready`.
+struct PrimitiveCache::KeyRecord {
+  PrimitiveKey key;
+  std::string node, binding;  // that it was created for
+};
+
+// Made under the cache's lock by the thread that creates; `value`, `status` and `bytes` are written once, before
+// `ready`.
 struct PrimitiveCache::Entry {
-  explicit Entry(const PrimitiveKey& k) : key(k) {}
-  const PrimitiveKey key;
+  Entry(std::string key_text, KeyRecordPtr key_record) : id(std::move(key_text)), record(std::move(key_record)) {}
+  const std::string id;
+  const KeyRecordPtr record;
   std::latch ready{1};
   absl::Status status;
   std::shared_ptr<const CachedPrimitive> value;
+  int64_t bytes = 0;
   double creation_seconds = 0;
-  int64_t hits = 0;                               // guarded by the cache's mutex
-  std::list<std::string>::iterator lru_position;  // guarded by the cache's mutex
+  int64_t hits = 0;                                          // guarded by the cache's mutex
+  bool kept = true;                                          // guarded by the cache's mutex
+  std::list<std::shared_ptr<Entry>>::iterator lru_position;  // guarded by the cache's mutex
 };
+
+PrimitiveCache::KeyRecordPtr PrimitiveCache::NearestTo(const PrimitiveKey& key, const Asker& asker) const {
+  KeyRecordPtr nearest;
+  int fewest = std::numeric_limits<int>::max();
+  const auto consider = [&](const KeyRecordPtr& record) {
+    if (record->key.op() != key.op()) return;
+    const int differences = CountDifferences(key, record->key);
+    if (differences >= fewest) return;
+    fewest = differences;
+    nearest = record;
+  };
+  for (const KeyRecordPtr& record : asker.keys) consider(record);
+  if (nearest != nullptr) return nearest;
+  int compared = 0;
+  for (const std::shared_ptr<Entry>& entry : lru_) {
+    if (entry->record->key.op() != key.op()) continue;
+    consider(entry->record);
+    if (++compared == kMaxCompared) break;
+  }
+  return nearest;
+}
+
+void PrimitiveCache::Explain(const PrimitiveKey& key, const Asker& asker, CompileEvent* event) const {
+  const KeyRecordPtr nearest = NearestTo(key, asker);
+  if (nearest == nullptr) return;
+  std::vector<std::string> origin;
+  if (nearest->node != event->node) origin.push_back(absl::StrCat("node ", nearest->node));
+  if (!nearest->binding.empty()) origin.push_back(nearest->binding);
+  event->nearest = origin.empty() ? "this node" : absl::StrJoin(origin, ", ");
+  event->changes = key.ChangesFrom(nearest->key);
+}
+
+void PrimitiveCache::Erase(const std::shared_ptr<Entry>& entry) {
+  if (!entry->kept) return;
+  entry->kept = false;
+  stats_.bytes -= entry->bytes;
+  OperatorCacheStats& of_operator = operators_[entry->record->key.op()];
+  --of_operator.entries;
+  of_operator.bytes -= entry->bytes;
+  entries_.erase(entry->id);
+  lru_.erase(entry->lru_position);
+}
+
+void PrimitiveCache::EvictBeyondLimits() {
+  const auto beyond = [&] {
+    return static_cast<int64_t>(entries_.size()) > limits_.entries || stats_.bytes > limits_.bytes;
+  };
+  for (auto it = lru_.end(); beyond() && it != lru_.begin();) {
+    const std::shared_ptr<Entry> victim = *--it;
+    // What is being created has waiters and no size yet: it stays.
+    if (!victim->ready.try_wait()) continue;
+    ++it;
+    Erase(victim);
+    ++stats_.evictions;
+    ++operators_[victim->record->key.op()].evictions;
+  }
+}
 
 absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCreate(const PrimitiveKey& key,
                                                                                    absl::string_view node,
                                                                                    const Factory& create) {
   const std::string id = key.ToString();
+  const CompileScope::State& scope = CompileScope::Current();
   std::shared_ptr<Entry> entry;
   bool mine = false;
-  std::string reason;
-  const bool log = LogsCreations();
+  CompileEvent event;
   {
     std::lock_guard lock(mutex_);
-    NodeStats& node_stats = nodes_[node];
-    if (node_stats.node.empty()) node_stats.node = std::string(node);
+    Asker& asker = askers_[node];
+    if (asker.stats.node.empty()) asker.stats.node = std::string(node);
+    OperatorCacheStats& of_operator = operators_[key.op()];
+    if (of_operator.operation.empty()) of_operator.operation = key.op();
     auto found = entries_.find(id);
     if (found != entries_.end()) {
       entry = found->second;
       ++entry->hits;
       ++stats_.hits;
-      ++node_stats.hits;
+      ++of_operator.hits;
+      ++asker.stats.hits;
       lru_.splice(lru_.begin(), lru_, entry->lru_position);
     } else {
       mine = true;
       ++stats_.misses;
-      ++node_stats.misses;
-      if (log) {
-        auto last = last_key_of_node_.find(node);
-        const PrimitiveKey* nearest = last == last_key_of_node_.end() ? nullptr : &last->second;
-        int fewest = std::numeric_limits<int>::max();
-        if (nearest == nullptr || nearest->op() != key.op()) {
-          nearest = nullptr;
-          for (const auto& [other_id, other] : entries_) {
-            if (other->key.op() != key.op()) continue;
-            int differences = CountDifferences(key, other->key);
-            if (differences < fewest) {
-              fewest = differences;
-              nearest = &other->key;
-            }
-          }
-        }
-        if (nearest == nullptr) {
-          reason = "first of its operation";
-        } else {
-          reason = key.DifferenceFrom(*nearest);
-          if (reason.empty()) reason = "was evicted";
-        }
+      ++of_operator.misses;
+      ++asker.stats.misses;
+      event.node = std::string(node);
+      event.operation = key.op();
+      event.compiled_in = std::string(scope.binding);
+      event.thread = CurrentThreadNumber();
+      Explain(key, asker, &event);
+      if (!scope.sealed) {
+        entry = std::make_shared<Entry>(
+            id, std::make_shared<const KeyRecord>(KeyRecord{key, event.node, event.compiled_in}));
+        lru_.push_front(entry);
+        entry->lru_position = lru_.begin();
+        entries_.emplace(id, entry);
+        ++of_operator.entries;
       }
-      entry = std::make_shared<Entry>(key);
-      lru_.push_front(id);
-      entry->lru_position = lru_.begin();
-      entries_.emplace(id, entry);
     }
-    last_key_of_node_.insert_or_assign(std::string(node), key);
+    if (entry != nullptr && (asker.keys.empty() || asker.keys.front() != entry->record)) {
+      auto known = std::find(asker.keys.begin(), asker.keys.end(), entry->record);
+      if (known != asker.keys.end()) {
+        std::rotate(asker.keys.begin(), known, known + 1);
+      } else {
+        asker.keys.insert(asker.keys.begin(), entry->record);
+        if (asker.keys.size() > kKeysOfANode) asker.keys.pop_back();
+      }
+    }
   }
   if (!mine) {
     entry->ready.wait();
+    log_.Hit([&](CompileEvent* hit) {
+      hit->node = std::string(node);
+      hit->operation = key.op();
+      hit->compiled_in = std::string(scope.binding);
+      hit->thread = CurrentThreadNumber();
+      if (entry->value != nullptr) hit->implementation = entry->value->Implementation();
+    });
     if (!entry->status.ok()) return entry->status;
     return entry->value;
   }
 
-  auto begin = std::chrono::steady_clock::now();
+  event.begin_ns = SteadyNowNs();
+  if (entry == nullptr) {
+    event.end_ns = event.begin_ns;
+    event.refused = true;
+    absl::Status error = SealedMiss(event);
+    log_.Add(std::move(event));
+    return error;
+  }
   absl::StatusOr<std::shared_ptr<const CachedPrimitive>> made = create();
   if (made.ok() && *made == nullptr) made = absl::InternalError(absl::StrCat("nothing was created for ", id));
-  entry->creation_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  event.end_ns = SteadyNowNs();
+  entry->creation_seconds = event.seconds();
   if (made.ok()) {
     entry->value = *made;
+    entry->bytes = static_cast<int64_t>(entry->value->bytes());
+    event.bytes = entry->bytes;
+    event.implementation = entry->value->Implementation();
   } else {
     entry->status = made.status();
+    event.refused = true;
   }
-  entry->ready.count_down();
   {
     std::lock_guard lock(mutex_);
-    if (!made.ok()) {
-      lru_.erase(entry->lru_position);
-      entries_.erase(id);
-    } else {
+    OperatorCacheStats& of_operator = operators_[key.op()];
+    stats_.bytes += entry->bytes;
+    of_operator.bytes += entry->bytes;
+    stats_.creation_seconds += entry->creation_seconds;
+    of_operator.creation_seconds += entry->creation_seconds;
+    Asker& asker = askers_[node];
+    asker.stats.creation_seconds += entry->creation_seconds;
+    if (made.ok()) {
       ++stats_.creations;
-      stats_.creation_seconds += entry->creation_seconds;
-      stats_.bytes += static_cast<int64_t>(entry->value->bytes());
-      nodes_[node].creation_seconds += entry->creation_seconds;
-      // What is being created has waiters and no size yet: it stays.
-      for (auto it = lru_.end(); static_cast<int64_t>(entries_.size()) > max_entries_ && it != lru_.begin();) {
-        --it;
-        auto victim = entries_.find(*it);
-        if (victim->second == entry || !victim->second->ready.try_wait()) continue;
-        if (victim->second->value != nullptr) stats_.bytes -= static_cast<int64_t>(victim->second->value->bytes());
-        ++stats_.evictions;
-        entries_.erase(victim);
-        it = lru_.erase(it);
-      }
+      ++of_operator.creations;
+      ++asker.stats.creations;
     }
+    entry->ready.count_down();
+    // Other failures (memory, say) may pass: the next who asks tries again.
+    if (!made.ok() && !absl::IsUnimplemented(made.status())) Erase(entry);
+    EvictBeyondLimits();
   }
-  if (!made.ok()) return made.status();
-  if (log) {
-    absl::FPrintF(stderr, "rondo: created %s for node \"%s\" in %.2f ms (%s): %s\n", key.op(), node,
-                  entry->creation_seconds * 1e3, entry->value->Implementation(), reason);
-  }
-  return entry->value;
+  log_.Add(std::move(event));
+  return made;
 }
 
 CacheStats PrimitiveCache::stats() const {
-  std::lock_guard lock(mutex_);
-  CacheStats result = stats_;
-  result.entries = static_cast<int64_t>(entries_.size());
+  CacheStats result;
+  {
+    std::lock_guard lock(mutex_);
+    result = stats_;
+    result.entries = static_cast<int64_t>(entries_.size());
+  }
+  result.limits = limits_;
+  log_.AddTo(&result);
   return result;
 }
 
-std::vector<KeyStats> PrimitiveCache::key_stats() const {
-  std::vector<KeyStats> result;
+CacheReport PrimitiveCache::report() const {
+  CacheReport report;
+  report.totals = stats();
+  report.misses = log_.misses();
   {
     std::lock_guard lock(mutex_);
+    for (const auto& [operation, of_operator] : operators_) report.operators.push_back(of_operator);
+    for (const auto& [node, asker] : askers_) report.nodes.push_back(asker.stats);
     for (const auto& [id, entry] : entries_) {
-      if (!entry->ready.try_wait() || entry->value == nullptr) continue;
-      result.push_back({id, entry->value->Implementation(), entry->hits, entry->creation_seconds});
+      if (!entry->ready.try_wait()) continue;
+      report.keys.push_back({id, entry->record->node,
+                             entry->value == nullptr ? "refused" : entry->value->Implementation(), entry->hits,
+                             entry->bytes, entry->creation_seconds});
     }
   }
-  std::sort(result.begin(), result.end(), [](const KeyStats& a, const KeyStats& b) {
+  // Equal ones in the order of their names, so that two reports can be compared.
+  std::sort(report.operators.begin(), report.operators.end(), [](const auto& a, const auto& b) {
+    return a.creation_seconds != b.creation_seconds ? a.creation_seconds > b.creation_seconds
+                                                    : a.operation < b.operation;
+  });
+  std::sort(report.nodes.begin(), report.nodes.end(),
+            [](const auto& a, const auto& b) { return a.misses != b.misses ? a.misses > b.misses : a.node < b.node; });
+  std::sort(report.keys.begin(), report.keys.end(), [](const auto& a, const auto& b) {
     return a.creation_seconds != b.creation_seconds ? a.creation_seconds > b.creation_seconds : a.key < b.key;
   });
-  return result;
-}
-
-std::vector<NodeStats> PrimitiveCache::node_stats() const {
-  std::vector<NodeStats> result;
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& [name, stats] : nodes_) result.push_back(stats);
-  }
-  std::sort(result.begin(), result.end(), [](const NodeStats& a, const NodeStats& b) {
-    return a.misses != b.misses ? a.misses > b.misses : a.node < b.node;
-  });
-  return result;
+  return report;
 }
 
 absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string_view layout,
@@ -221,11 +299,32 @@ absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string
   auto key = std::make_pair(weight.raw(), std::move(form));
   auto found = packed_.find(key);
   if (found != packed_.end()) return found->second.packed;
+  CompileEvent event;
+  event.kind = CompileEvent::Kind::kWeights;
+  event.begin_ns = SteadyNowNs();
   absl::StatusOr<Tensor> packed = pack();
   if (!packed.ok()) return packed.status();
+  event.end_ns = SteadyNowNs();
   ForgetFilePages(weight.raw(), weight.bytes());
-  packed_.emplace(std::move(key), Packed{weight, *packed});
+  event.node = std::string(CompileScope::Current().node);
+  event.operation = std::string(layout);
+  event.compiled_in = std::string(CompileScope::Current().binding);
+  event.bytes = static_cast<int64_t>(packed->bytes());
+  event.thread = CurrentThreadNumber();
+  packed_.emplace(std::move(key), Packed{weight, *packed, {event.node, event.operation, event.bytes, event.seconds()}});
+  if (log_ != nullptr) log_->Add(std::move(event));
   return packed;
+}
+
+std::vector<PackedWeightStats> WeightCache::stats() const {
+  std::vector<PackedWeightStats> result;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [key, entry] : packed_) result.push_back(entry.stats);
+  }
+  std::sort(result.begin(), result.end(),
+            [](const auto& a, const auto& b) { return a.bytes != b.bytes ? a.bytes > b.bytes : a.node < b.node; });
+  return result;
 }
 
 size_t WeightCache::bytes() const {

@@ -23,6 +23,7 @@ struct Command {
 };
 
 std::function<int()> DeclareRun(CLI::App& app);
+std::function<int()> DeclareCache(CLI::App& app);
 std::function<int()> DeclareCheck(CLI::App& app);
 std::function<int()> DeclareConformance(CLI::App& app);
 std::function<int()> DeclareGenerate(CLI::App& app);

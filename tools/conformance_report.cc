@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "graph/status.h"
+#include "tools/html.h"
 #include "tools/text.h"
 
 namespace rondo {
@@ -41,31 +42,6 @@ std::string OperatorsText(const ConformanceResult& result) {
   });
 }
 
-// Text for XML and HTML. Names and reasons come from files: control characters, which XML has no form for, are made
-// printable first.
-std::string Markup(absl::string_view text) {
-  std::string out;
-  for (char c : Printable(text, 4000)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::string Cells(const StatusCounts& counts) {
   std::string cells;
   for (size_t s : {kPassed, kFailed, kUnsupported}) {
@@ -74,41 +50,15 @@ std::string Cells(const StatusCounts& counts) {
   return cells;
 }
 
-constexpr char kHead[] = R"(<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>rondo conformance</title>
-<style>
-:root{color-scheme:light dark;--line:#8886;--good:#1a7f37;--bad:#cf222e;--none:#9a6700}
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:76rem;padding:0 1rem}
-h1{margin:0 0 .5rem;font-size:1.5rem}h2{margin:1.8rem 0 .5rem;font-size:1.15rem}
-table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;text-align:left;vertical-align:top;
-border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-th{cursor:pointer;position:sticky;top:0;background:Canvas;white-space:nowrap;user-select:none}
-th::after{content:"\2195";opacity:.35;padding-left:.3em}th.up::after{content:"\2191";opacity:1}
-th.down::after{content:"\2193";opacity:1}
-.n{text-align:right;font-variant-numeric:tabular-nums}
+constexpr char kStyle[] = R"(
 .s0{color:var(--good)}.s1{color:var(--bad);font-weight:600}.s2{color:var(--none);font-weight:600}
 .bar{display:flex;height:.7rem;border-radius:.35rem;overflow:hidden;margin:.6rem 0 1rem}
 .bar i{display:block}.tools{display:flex;flex-wrap:wrap;gap:1rem;align-items:center;margin:.5rem 0}
 input[type=search]{font:inherit;padding:.3rem .5rem;min-width:18rem}
 #tests td:nth-child(1){min-width:16rem}#tests td:nth-child(5){font:13px/1.4 ui-monospace,monospace;min-width:18rem}
-</style></head><body>
 )";
 
-// Sorting and filtering. Rows are in the page already: it can be read without scripts.
-constexpr char kScript[] = R"(<script>
-for (const table of document.querySelectorAll('table')) {
-  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => head.addEventListener('click', () => {
-    const down = head.classList.contains('up');
-    heads.forEach(h => h.classList.remove('up', 'down'));
-    head.classList.add(down ? 'down' : 'up');
-    const key = row => row.cells[column].textContent;
-    const order = (a, b) => key(a).localeCompare(key(b), 'en', {numeric: true});
-    const rows = [...body.rows].sort(order);
-    body.append(...(down ? rows.reverse() : rows));
-  }));
-}
+constexpr char kFilterScript[] = R"(<script>
 const search = document.getElementById('search'), shown = document.getElementById('shown');
 const boxes = [...document.querySelectorAll('input[type=checkbox]')];
 function filter() {
@@ -217,9 +167,9 @@ std::string ConformanceJUnit(const std::vector<ConformanceResult>& results) {
 std::string ConformanceHtml(const std::vector<ConformanceResult>& results) {
   const StatusCounts totals = CountStatuses(results);
   std::string html =
-      absl::StrCat(kHead, "<h1>rondo conformance</h1>\n<p>", results.size(), " tests: <b class=\"s0\">",
-                   totals[kPassed], " passed</b>, <b class=\"s1\">", totals[kFailed], " failed</b>, <b class=\"s2\">",
-                   totals[kUnsupported], " unsupported</b></p>\n<div class=\"bar\">");
+      absl::StrCat(HtmlHead("rondo conformance", kStyle), "<h1>rondo conformance</h1>\n<p>", results.size(),
+                   " tests: <b class=\"s0\">", totals[kPassed], " passed</b>, <b class=\"s1\">", totals[kFailed],
+                   " failed</b>, <b class=\"s2\">", totals[kUnsupported], " unsupported</b></p>\n<div class=\"bar\">");
   for (const auto& [index, color] :
        {std::pair(kPassed, "good"), std::pair(kFailed, "bad"), std::pair(kUnsupported, "none")}) {
     absl::StrAppend(&html, "<i style=\"flex:", totals[index], ";background:var(--", color, ")\"></i>");
@@ -259,7 +209,7 @@ std::string ConformanceHtml(const std::vector<ConformanceResult>& results) {
     absl::StrAppend(&html, "<tr><td>", Markup(op.name), "</td><td class=\"n\">", op.version, "</td>", Cells(counts),
                     "</tr>\n");
   }
-  return absl::StrCat(html, "</tbody></table>\n", kScript, "</body></html>\n");
+  return absl::StrCat(html, "</tbody></table>\n", HtmlTableScript(), kFilterScript, "</body></html>\n");
 }
 
 absl::StatusOr<std::vector<std::string>> ParseExpectList(absl::string_view text) {

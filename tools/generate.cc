@@ -20,7 +20,9 @@
 #include "tools/command.h"
 #include "tools/files.h"
 #include "tools/npy.h"
+#include "tools/options.h"
 #include "tools/text.h"
+#include "tools/trace.h"
 
 namespace rondo {
 namespace {
@@ -30,7 +32,7 @@ using Json = nlohmann::ordered_json;
 struct GenerateCommand {
   std::string model;
   std::vector<std::string> prompts, prompt_files, prompt_ids, encoder_inputs, logit_bias;
-  std::string chat, batch, kv_dtype = "f32";
+  std::string chat, batch, kv_dtype = "f32", prefill_rows, decode_batches, trace;
   GeneratorOptions generator;
   GenerateOptions generate;
   bool json = false, timings = false, no_special_tokens = false;
@@ -198,6 +200,10 @@ std::string TimingsText(const GenerationResult& result) {
       CountText(t.prefill_tokens), SecondsText(t.prefill_seconds), PerSecond(t.prefill_tokens, t.prefill_seconds),
       CountText(t.decode_tokens), CountText(t.decode_steps), SecondsText(t.decode_seconds),
       PerSecond(t.decode_tokens, t.decode_seconds));
+  if (t.precompiled_shapes > 0) {
+    absl::StrAppend(&text, "compiled ahead: ", t.precompiled_shapes, " shapes in ", SecondsText(t.precompile_seconds),
+                    "\n");
+  }
   absl::StrAppend(&text, "kv cache: ", kv.in_place ? "in place" : absl::StrCat("growing (", kv.why_growing, ")"), ", ",
                   kv.layers, " layers, ", kv.sequences, " sequences of ", CountText(kv.capacity), " positions, ",
                   kv.dtype, ", ", BytesText(static_cast<double>(kv.bytes)), "\n");
@@ -220,11 +226,13 @@ Json ToJson(const GenerationResult& result) {
   }
   const GenerationTimings& t = result.timings;
   const KvCacheSummary& kv = result.kv_cache;
-  const CacheCounters& c = result.primitive_cache;
+  const CacheStats& c = result.primitive_cache;
   Json json = {{"sequences", std::move(sequences)},
                {"timings",
                 {{"load_seconds", t.load_seconds},
                  {"buffers_seconds", t.buffers_seconds},
+                 {"precompile_seconds", t.precompile_seconds},
+                 {"precompiled_shapes", t.precompiled_shapes},
                  {"first_token_seconds", t.first_token_seconds},
                  {"prefill_seconds", t.prefill_seconds},
                  {"prefill_tokens", t.prefill_tokens},
@@ -246,6 +254,9 @@ Json ToJson(const GenerationResult& result) {
                  {"hits", c.hits},
                  {"misses", c.misses},
                  {"creations", c.creations},
+                 {"creation_seconds", c.creation_seconds},
+                 {"plans_made", c.plans_made},
+                 {"plan_seconds", c.plan_seconds},
                  {"misses_after_warmup", result.misses_after_warmup}}}};
   if (!kv.in_place) json["kv_cache"]["why_growing"] = kv.why_growing;
   return json;
@@ -266,6 +277,10 @@ absl::Status Generate(const GenerateCommand& command) {
   GeneratorOptions options = command.generator;
   options.allocation_counter = &AllocationCount;
   RONDO_ASSIGN_OR_RETURN(options.kv_dtype, ParseKvDtype(command.kv_dtype));
+  RONDO_ASSIGN_OR_RETURN(options.prefill_rows, ParseBuckets("--prefill-rows", command.prefill_rows));
+  RONDO_ASSIGN_OR_RETURN(options.decode_batches, ParseBuckets("--decode-batches", command.decode_batches));
+  std::unique_ptr<ProgressBar> bar;
+  options.precompile_progress = ProgressInto(&bar);
   GenerateOptions generate = command.generate;
   RONDO_RETURN_IF_ERROR(ParseBias(command.logit_bias, &generate.sampling));
   RONDO_RETURN_IF_ERROR(generate.sampling.Check());
@@ -275,6 +290,11 @@ absl::Status Generate(const GenerateCommand& command) {
   }
   RONDO_ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(command, generator));
   CatchInterrupts();
+  Trace trace;
+  if (!command.trace.empty()) {
+    generator.SetCompileListener([&](const CompileEvent& event) { trace.AddCompile(event); });
+    generator.SetStepListener([&](const StepEvent& event) { trace.AddStep(event); });
+  }
 
   // One sequence alone streams; several would mix.
   const bool has_text = generator.has_tokenizer();
@@ -292,7 +312,12 @@ absl::Status Generate(const GenerateCommand& command) {
       if (std::fflush(stdout) != 0) cancelled.store(true);  // nobody reads any more
     };
   }
+  const int64_t begin = NowNs();
   RONDO_ASSIGN_OR_RETURN(const GenerationResult result, generator.Generate(prompts, generate, callback, &cancelled));
+  if (!command.trace.empty()) {
+    trace.AddPhase("generate", begin, NowNs());
+    RONDO_RETURN_IF_ERROR(WriteFile(command.trace, trace.ToJson()));
+  }
   if (command.json) {
     Print(ToJson(result).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return absl::OkStatus();
@@ -364,6 +389,14 @@ std::function<int()> DeclareGenerate(CLI::App& app) {
   app.add_option("--batch-size", o.sequences, "Sequences that are decoded together (8)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
+  app.add_option("--prefill-rows", c.prefill_rows,
+                 "Sizes of the pieces that prompts run in (8,16,32,64,96,128,192,256)")
+      ->type_name("N,N,...");
+  app.add_option("--decode-batches", c.decode_batches, "Sizes that decode batches are padded to (powers of two)")
+      ->type_name("N,N,...");
+  app.add_flag("--precompile", o.precompile, "Compile all of these shapes before the first step");
+  app.add_flag("--fail-on-miss", o.fail_on_miss, "Then make it an error when a step has to compile something");
+  app.add_option("--trace", c.trace, "Write a timeline of compiles and steps, in Chrome's format")->type_name("FILE");
   app.add_option("--kv-dtype", c.kv_dtype, "Element type of the KV cache (f32)")->type_name("f32|f16|bf16|int8");
   app.add_flag("--growing", o.growing, "Run the graph as exported, with a cache that grows: slow, for checking");
   app.add_option("--model-file", o.model_file, "Which .onnx file of the folder")->type_name("NAME");

@@ -1,7 +1,10 @@
 #include "tools/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "graph/status.h"
 #include "tools/text.h"
 
@@ -17,6 +20,35 @@ void AddModelOptions(CLI::App& app, ModelOptions* options) {
   app.add_option("--disable-rewrite", options->disabled_rewrites, "Switch off a rewrite by its name (may be repeated)")
       ->allow_extra_args(false)
       ->type_name("NAME");
+}
+
+absl::StatusOr<std::vector<int64_t>> ParseBuckets(absl::string_view option, absl::string_view text) {
+  constexpr size_t kMaxBuckets = 64;
+  constexpr int64_t kMaxBucket = int64_t{1} << 20;
+  std::vector<int64_t> buckets;
+  for (absl::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    int64_t bucket;
+    if (!absl::SimpleAtoi(part, &bucket) || bucket < 1 || bucket > kMaxBucket) {
+      return InvalidArgument(option, ": expected numbers from 1 to ", kMaxBucket, " such as 64,128, got \"",
+                             Printable(part), "\"");
+    }
+    buckets.push_back(bucket);
+  }
+  std::sort(buckets.begin(), buckets.end());
+  buckets.erase(std::unique(buckets.begin(), buckets.end()), buckets.end());
+  if (buckets.size() > kMaxBuckets) {
+    return InvalidArgument(option, ": ", buckets.size(), " sizes, expected at most ", kMaxBuckets);
+  }
+  return buckets;
+}
+
+std::function<void(int64_t done, int64_t total, absl::string_view next)> ProgressInto(
+    std::unique_ptr<ProgressBar>* bar) {
+  return [bar](int64_t done, int64_t total, absl::string_view next) {
+    if (*bar == nullptr) *bar = std::make_unique<ProgressBar>(total);
+    (*bar)->Show(done, next);
+    if (done == total) bar->reset();
+  };
 }
 
 absl::StatusOr<Positionals> SortPositionals(const std::vector<std::string>& arguments) {

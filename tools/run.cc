@@ -27,6 +27,7 @@ struct RunOptions {
   ModelOptions model;
   std::string output_dir, profile;
   int repeat = 3;
+  bool precompile = false;
 };
 
 // Elements shown of each output.
@@ -89,12 +90,19 @@ class Runner {
     for (const std::string& warning : model.summary().warnings) {
       absl::FPrintF(stderr, "rondo: warning: %s\n", Printable(warning, 1000));
     }
+    if (!options_.profile.empty()) {
+      model.SetCompileListener([this](const CompileEvent& event) { trace_.AddCompile(event); });
+    }
+    if (options_.precompile) RONDO_RETURN_IF_ERROR(Precompile(model, request.shapes));
     RONDO_ASSIGN_OR_RETURN(const PreparedInputs inputs, MakeInputs(model, request));
     Print(ChosenText(inputs.bound));
 
-    begin = NowNs();
-    RONDO_ASSIGN_OR_RETURN(plan_, model.Prepare(inputs.bound.dims));
-    prepare_ = Phase("prepare", begin);
+    // What was not compiled ahead is, with --fail-on-miss, the run's to find.
+    if (!options_.precompile) {
+      begin = NowNs();
+      RONDO_ASSIGN_OR_RETURN(plan_, model.Prepare(inputs.bound.dims));
+      prepare_ = Phase("prepare", begin);
+    }
 
     Session session(model);
     if (!options_.profile.empty()) {
@@ -110,6 +118,7 @@ class Runner {
       repeats_.push_back(Phase(absl::StrCat("run ", i + 2), begin));
     }
     after_all_ = model.cache_counters();
+    model.SetCompileListener(nullptr);
     packed_ = model.packed_weight_bytes();
 
     PrintOutputs(outputs);
@@ -118,6 +127,14 @@ class Runner {
   }
 
  private:
+  absl::Status Precompile(const Model& model, const std::vector<std::string>& shapes) {
+    const int64_t begin = NowNs();
+    RONDO_ASSIGN_OR_RETURN(const BoundDims bound, ChooseDims(model, {}, shapes));
+    RONDO_ASSIGN_OR_RETURN(plan_, model.Prepare(bound.dims));
+    prepare_ = Phase("precompile", begin);
+    return absl::OkStatus();
+  }
+
   double Phase(const std::string& name, int64_t begin) {
     const int64_t end = NowNs();
     if (!options_.profile.empty()) trace_.AddPhase(name, begin, end);
@@ -140,7 +157,7 @@ class Runner {
                        BytesText(static_cast<double>(plan_.value_bytes)), ", packed weights ",
                        BytesText(static_cast<double>(packed_)),
                        plan_.complete ? "" : "; the rest is planned in the run (shapes depend on data)", "\n"));
-    const CacheCounters& c = after_first_;
+    const CacheStats& c = after_first_;
     Print(absl::StrCat("primitive cache after the first run: ", c.entries, " entries, ", c.hits, " hits, ", c.misses,
                        " misses, ", c.creations, " created in ", SecondsText(c.creation_seconds), ", ", c.evictions,
                        " evicted, ", BytesText(static_cast<double>(c.bytes)), "\n"));
@@ -168,7 +185,7 @@ class Runner {
   const RunOptions& options_;
   Trace trace_;
   PlanInfo plan_;
-  CacheCounters after_first_, after_all_;
+  CacheStats after_first_, after_all_;
   size_t packed_ = 0;
   double load_ = 0, prepare_ = 0, first_ = 0;
   std::vector<double> repeats_;
@@ -202,7 +219,13 @@ std::function<int()> DeclareRun(CLI::App& app) {
   app.add_option("--repeat", options->repeat, "Further runs after the first one, for the median (3)")
       ->check(CLI::Range(0, 1000000))
       ->type_name("N");
-  app.add_option("--profile", options->profile, "Write a trace of every step, in Chrome's format")->type_name("FILE");
+  app.add_option("--profile,--trace", options->profile,
+                 "Write a timeline of everything compiled and every step, in Chrome's format")
+      ->type_name("FILE");
+  app.add_flag("--precompile", options->precompile,
+               "Compile for the dims of --shape (defaults for the rest), before the inputs are looked at");
+  app.add_flag("--fail-on-miss", options->model.fail_on_miss,
+               "Make it an error when a run has to compile something that was not compiled ahead");
   AddModelOptions(app, &options->model);
   app.footer(
       "Examples:\n"

@@ -3,46 +3,158 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/str_cat.h"
 
 namespace rondo {
+namespace {
+
+using Kind = TraceSpan::Kind;
+using Json = nlohmann::json;
+
+constexpr int kPhases = 0;  // the track of the phases; threads have their numbers
+
+Json Arguments(const TraceSpan& span) {
+  Json args = {{"node", span.node}};
+  if (!span.implementation.empty()) args["implementation"] = span.implementation;
+  if (span.kind == Kind::kStep) {
+    args["shapes"] = span.detail;
+    args["output_bytes"] = span.output_bytes;
+    if (span.bytes > 0) args["bytes"] = span.bytes;
+    const double seconds = span.seconds();
+    if (span.bytes > 0 && seconds > 0) args["GB/s"] = static_cast<double>(span.bytes) * 1e-9 / seconds;
+    if (span.flops > 0 && seconds > 0) args["GFLOP/s"] = span.flops * 1e-9 / seconds;
+    return args;
+  }
+  args["bytes"] = span.bytes;
+  args[span.kind == Kind::kWeights ? "layout" : "explanation"] = span.detail;
+  return args;
+}
+
+Json ThreadName(int track, const std::string& name) {
+  return {{"name", "thread_name"}, {"ph", "M"}, {"pid", 1}, {"tid", track}, {"args", {{"name", name}}}};
+}
+
+}  // namespace
 
 int64_t NowNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
+const char* TraceKindName(Kind kind) {
+  switch (kind) {
+    case Kind::kPhase:
+      return "phase";
+    case Kind::kStep:
+      return "step";
+    case Kind::kPlan:
+      return "plan";
+    case Kind::kPrimitive:
+      return "primitive";
+    case Kind::kWeights:
+      return "packing";
+    case Kind::kHit:
+      return "hit";
+  }
+  return "";
+}
+
+void Trace::Add(TraceSpan span) {
+  std::lock_guard lock(mutex_);
+  spans_.push_back(std::move(span));
+}
+
 void Trace::AddStep(const StepEvent& event) {
-  spans_.push_back({event.op, *event.node, *event.implementation, event.begin_ns, event.end_ns, event.output_bytes, 2});
+  TraceSpan span;
+  span.kind = Kind::kStep;
+  span.name = event.op;
+  span.node = *event.node;
+  span.implementation = *event.implementation;
+  if (event.shapes != nullptr) span.detail = *event.shapes;
+  span.begin_ns = event.begin_ns;
+  span.end_ns = event.end_ns;
+  span.output_bytes = event.output_bytes;
+  span.bytes = event.bytes;
+  span.flops = event.flops;
+  span.thread = CurrentThreadNumber();
+  Add(std::move(span));
+}
+
+void Trace::AddCompile(const CompileEvent& event) {
+  TraceSpan span;
+  switch (event.kind) {
+    case CompileEvent::Kind::kPrimitive:
+      span.kind = Kind::kPrimitive;
+      span.name = absl::StrCat("create ", event.operation);
+      break;
+    case CompileEvent::Kind::kPlan:
+      span.kind = Kind::kPlan;
+      span.name = absl::StrCat("plan: ", event.compiled_in);
+      break;
+    case CompileEvent::Kind::kWeights:
+      span.kind = Kind::kWeights;
+      span.name = "pack weights";
+      break;
+  }
+  if (event.hit) {
+    span.kind = Kind::kHit;
+    span.name = absl::StrCat("hit ", event.operation);
+  }
+  span.node = event.node;
+  span.implementation = event.implementation;
+  span.detail = event.kind == CompileEvent::Kind::kWeights ? event.operation : event.Explanation();
+  span.begin_ns = event.begin_ns;
+  span.end_ns = event.end_ns;
+  span.bytes = event.bytes;
+  span.thread = event.thread;
+  Add(std::move(span));
 }
 
 void Trace::AddPhase(const std::string& name, int64_t begin_ns, int64_t end_ns) {
-  spans_.push_back({name, "", "", begin_ns, end_ns, 0, 1});
+  TraceSpan span;
+  span.name = name;
+  span.begin_ns = begin_ns;
+  span.end_ns = end_ns;
+  span.thread = kPhases;
+  Add(std::move(span));
+}
+
+std::vector<TraceSpan> Trace::spans() const {
+  std::lock_guard lock(mutex_);
+  return spans_;
 }
 
 std::string Trace::ToJson() const {
-  int64_t start = spans_.empty() ? 0 : spans_[0].begin_ns;
-  for (const Span& span : spans_) start = std::min(start, span.begin_ns);
-  nlohmann::json events = nlohmann::json::array();
-  for (const auto& [track, name] : {std::pair(1, "phases"), std::pair(2, "steps")}) {
-    events.push_back({{"name", "thread_name"}, {"ph", "M"}, {"pid", 1}, {"tid", track}, {"args", {{"name", name}}}});
+  const std::vector<TraceSpan> spans = this->spans();
+  int64_t start = spans.empty() ? 0 : spans[0].begin_ns;
+  std::set<int> threads;
+  for (const TraceSpan& span : spans) {
+    start = std::min(start, span.begin_ns);
+    if (span.kind != Kind::kPhase) threads.insert(span.thread);
   }
-  for (const Span& span : spans_) {
-    nlohmann::json event = {{"name", span.name},
-                            {"cat", span.track == 1 ? "phase" : "step"},
-                            {"ph", "X"},
-                            {"pid", 1},
-                            {"tid", span.track},
-                            {"ts", static_cast<double>(span.begin_ns - start) / 1e3},
-                            {"dur", static_cast<double>(span.end_ns - span.begin_ns) / 1e3}};
-    if (span.track == 2) {
-      event["args"] = {
-          {"node", span.node}, {"implementation", span.implementation}, {"output_bytes", span.output_bytes}};
+  Json events = Json::array();
+  events.push_back(ThreadName(kPhases, "phases"));
+  for (int thread : threads) events.push_back(ThreadName(thread, absl::StrCat("thread ", thread)));
+  for (const TraceSpan& span : spans) {
+    Json event = {{"name", span.name},
+                  {"cat", TraceKindName(span.kind)},
+                  {"ph", span.kind == Kind::kHit ? "i" : "X"},
+                  {"pid", 1},
+                  {"tid", span.thread},
+                  {"ts", static_cast<double>(span.begin_ns - start) / 1e3}};
+    if (span.kind == Kind::kHit) {
+      event["s"] = "t";
+    } else {
+      event["dur"] = static_cast<double>(span.end_ns - span.begin_ns) / 1e3;
     }
+    if (span.kind != Kind::kPhase) event["args"] = Arguments(span);
     events.push_back(std::move(event));
   }
-  const nlohmann::json trace = {{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}};
+  const Json trace = {{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}};
   // Names come from the model and need not be UTF-8.
-  return trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return trace.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace rondo

@@ -35,6 +35,15 @@ struct GeneratorOptions {
   int64_t max_length = 0;                // positions per sequence; 0: what the prompts and max_new_tokens need
   DataType kv_dtype = DataType::kFloat;  // of the cache: float32, float16, bfloat16, int8
   std::vector<std::string> disabled_rewrites;
+  // Rows of the plans that prompts run in, ascending: a prompt's pieces are padded to one of them. Sequences that are
+  // decoded together are padded likewise, to these batches. Results do not depend on either. Empty: rondo's choice.
+  std::vector<int64_t> prefill_rows;
+  std::vector<int64_t> decode_batches;
+  // Compile all of these shapes before the first step; and afterwards make a step that needs another one an error.
+  bool precompile = false;
+  bool fail_on_miss = false;  // precompiles too
+  std::function<void(int64_t done, int64_t total, absl::string_view next)> precompile_progress;
+  CacheLimits cache;  // of primitives
   // Counts allocations of the process, when the program has such a counter; for GenerationTimings.
   int64_t (*allocation_counter)() = nullptr;
 };
@@ -71,6 +80,8 @@ struct GeneratedSequence {
 struct GenerationTimings {
   double load_seconds = 0;     // files, rewrites
   double buffers_seconds = 0;  // the cache
+  double precompile_seconds = 0;
+  int64_t precompiled_shapes = 0;
   double prefill_seconds = 0;
   double decode_seconds = 0;
   double first_token_seconds = 0;
@@ -92,7 +103,7 @@ struct GenerationResult {
   std::vector<GeneratedSequence> sequences;  // by prompt, then continuation
   GenerationTimings timings;
   KvCacheSummary kv_cache;
-  CacheCounters primitive_cache;
+  CacheStats primitive_cache;
   int64_t misses_after_warmup = 0;  // in steps of shapes that had been run before
 };
 
@@ -115,6 +126,12 @@ class Generator {
   absl::StatusOr<GenerationResult> Generate(absl::Span<const Prompt> prompts, const GenerateOptions& options = {},
                                             const GenerationCallback& callback = nullptr,
                                             const std::atomic<bool>* cancel = nullptr);
+
+  // What was compiled, why, and what it cost.
+  CacheReport cache_report() const;
+  void SetCompileListener(CompileListener listener);  // null turns it off
+  // Called after every step of the decoder; null turns it off.
+  void SetStepListener(std::function<void(const StepEvent&)> listener);
 
   bool has_tokenizer() const;
   // The prompt that the model's chat template makes of messages, a JSON array of {"role", "content"}.

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "rondo/cache.h"
 #include "rondo/tensor.h"
 
 namespace rondo {
@@ -31,6 +32,9 @@ struct ModelOptions {
   int64_t max_plans = 32;  // shape bindings kept, least recently used out first
   int64_t max_loop_iterations = 10000000;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;  // of one value at run time
+  CacheLimits cache;                              // of primitives
+  // A run whose shapes Prepare has not compiled is an error that says what is missing.
+  bool fail_on_miss = false;
 };
 
 struct PortInfo {  // one input or output
@@ -41,11 +45,6 @@ struct PortInfo {  // one input or output
   std::vector<int64_t> dims;           // -1 where symbolic
   std::vector<std::string> dim_names;  // expression text of each dim
   bool optional = false;               // an input with an initializer as its default
-};
-
-struct CacheCounters {
-  int64_t entries = 0, hits = 0, misses = 0, creations = 0, evictions = 0, bytes = 0;
-  double creation_seconds = 0;
 };
 
 struct PlanInfo {
@@ -92,6 +91,9 @@ struct StepEvent {
   const std::string* implementation;
   int64_t begin_ns, end_ns;
   int64_t output_bytes;
+  const std::string* shapes = nullptr;  // "float32[1, 64] float32[64, 8] -> float32[1, 8]"
+  int64_t bytes = 0;                    // read and written, weights included, each once; 0: not known
+  double flops = 0;                     // 0: not known
 };
 
 using NamedTensors = std::vector<std::pair<std::string, RuntimeValue>>;
@@ -112,7 +114,11 @@ class Model {
 
   // Compiles for these input dims ahead of a run (name -> dims); Run does it at need.
   absl::StatusOr<PlanInfo> Prepare(const std::map<std::string, std::vector<int64_t>>& dims) const;
-  CacheCounters cache_counters() const;
+  CacheStats cache_counters() const;
+  // The counters per operator, node and key, and why the recent misses missed.
+  CacheReport cache_report() const;
+  // Told of everything that is compiled, and of every hit; null turns it off.
+  void SetCompileListener(CompileListener listener) const;
   size_t packed_weight_bytes() const;
   // Names of the implementations in use, "brgemm:avx512_core" -> count, over all plans prepared so far.
   std::map<std::string, int64_t> implementations() const;

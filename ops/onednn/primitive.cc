@@ -1,6 +1,7 @@
 #include "ops/onednn/primitive.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "absl/container/inlined_vector.h"
@@ -184,7 +185,16 @@ absl::Status ReorderNow(const Md& from, const void* source, const Md& to, void* 
 }  // namespace
 
 const dnnl::engine& Engine() {
-  static const dnnl::engine* const engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  static const dnnl::engine* const engine = [] {
+    // PrimitiveCache is the bounded one. oneDNN's own would keep a thousand primitives alive that it has evicted; and
+    // they lie between larger blocks, which the heap then cannot give back. A few serve packing, where equal reorders
+    // follow each other. Whoever set a number keeps it.
+    if (std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == nullptr &&
+        std::getenv("DNNL_PRIMITIVE_CACHE_CAPACITY") == nullptr) {
+      dnnl::set_primitive_cache_capacity(16);
+    }
+    return new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return *engine;
 }
 

@@ -54,7 +54,7 @@ TEST(SlowRepeatTest, ARunWithTheSameShapesCreatesAndMissesNothing) {
   ForEachSharedModel([&](const std::string& name, const Model& model, const PreparedInputs& inputs) {
     Session session(model);
     ASSERT_EQ(session.Run(inputs.tensors).status(), absl::OkStatus());
-    const CacheCounters first = model.cache_counters();
+    const CacheStats first = model.cache_counters();
     created += first.creations;
     const size_t packed = model.packed_weight_bytes();
     Session other(model);
