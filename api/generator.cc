@@ -230,8 +230,10 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   loop_options = wanted;
   loop->runner().SetHook(hook ? &hook : nullptr);
   buffers_seconds = SecondsSince(begin);
-  if (options.precompile || options.fail_on_miss) return Precompile(requests);
-  return absl::OkStatus();
+  if (!options.precompile && !options.fail_on_miss) return absl::OkStatus();
+  absl::Status status = Precompile(requests);
+  if (!status.ok()) loop.reset();  // the next call is to fail as well
+  return status;
 }
 
 absl::Status Generator::Impl::Precompile(absl::Span<const LoopRequest> requests) {

@@ -32,8 +32,11 @@ std::map<std::string, int64_t> CountImplementations(const Program& program) {
 
 class DecoderSubject final : public ProfileSubject {
  public:
-  DecoderSubject(std::unique_ptr<Decoder> decoder, const ProfileOptions& options)
-      : decoder_(std::move(decoder)), steps_(options.decode_steps) {
+  // `context`: positions that the model's configuration names; 0: none.
+  DecoderSubject(std::unique_ptr<Decoder> decoder, int64_t context, const ProfileOptions& options)
+      : decoder_(std::move(decoder)),
+        positions_(decoder_->max_length() > 0 ? decoder_->max_length() : context),
+        steps_(options.decode_steps) {
     std::vector<int64_t> batches = options.batches.empty() ? std::vector<int64_t>{1, 2, 4} : options.batches;
     // Sequences with inputs of their own are run one by one.
     if (!decoder_->other_inputs().empty()) batches = {1};
@@ -42,9 +45,7 @@ class DecoderSubject final : public ProfileSubject {
     if (!options.tokens.empty()) runner_options_.prefill_rows = options.tokens;
     LimitRows(&runner_options_.prefill_rows);
     runner_options_.max_length = runner_options_.prefill_rows.back() + steps_;
-    if (decoder_->max_length() > 0) {
-      runner_options_.max_length = std::min(runner_options_.max_length, decoder_->max_length());
-    }
+    if (positions_ > 0) runner_options_.max_length = std::min(runner_options_.max_length, positions_);
     steps_ = std::min(steps_, runner_options_.max_length - std::min(PromptRows(), runner_options_.max_length - 1));
   }
 
@@ -82,7 +83,12 @@ class DecoderSubject final : public ProfileSubject {
 
   absl::Status Call(size_t index, std::vector<double>* seconds, std::string* results) override {
     const PrecompiledShape& shape = shapes_[index];
-    return shape.rows > 1 ? Prefill(shape.rows, seconds, results) : Decode(shape.batch, seconds, results);
+    const absl::Status status =
+        shape.rows > 1 ? Prefill(shape.rows, seconds, results) : Decode(shape.batch, seconds, results);
+    if (absl::IsOutOfRange(status)) {  // a table of positions that nothing else told of
+      return OutOfRange(shape.name, ": ", status.message(), " (give fewer --tokens or --decode-steps)");
+    }
+    return status;
   }
 
   absl::Status DropPlans() override {
@@ -102,9 +108,8 @@ class DecoderSubject final : public ProfileSubject {
  private:
   // Buckets beyond the model's positions are never used.
   void LimitRows(std::vector<int64_t>* rows) const {
-    const int64_t limit = decoder_->max_length();
-    while (limit > 0 && rows->size() > 1 && rows->back() > limit) rows->pop_back();
-    if (limit > 0 && rows->back() > limit) rows->back() = limit;
+    while (positions_ > 0 && rows->size() > 1 && rows->back() > positions_) rows->pop_back();
+    if (positions_ > 0 && rows->back() > positions_) rows->back() = positions_;
   }
   int64_t PromptRows() const { return runner_options_.prefill_rows.front(); }
 
@@ -159,6 +164,7 @@ class DecoderSubject final : public ProfileSubject {
   }
 
   const std::unique_ptr<Decoder> decoder_;
+  const int64_t positions_;  // that the model knows; 0: nobody says
   int64_t steps_;
   StepRunnerOptions runner_options_;
   std::vector<RuntimeValue> others_;
@@ -293,7 +299,7 @@ absl::StatusOr<std::unique_ptr<ProfileSubject>> LoadDecoder(const ProfileOptions
     *why = (*decoder)->report().why;
     return nullptr;
   }
-  auto subject = std::make_unique<DecoderSubject>(*std::move(decoder), options);
+  auto subject = std::make_unique<DecoderSubject>(*std::move(decoder), folder.context_length, options);
   RONDO_RETURN_IF_ERROR(subject->Init());
   return subject;
 }
