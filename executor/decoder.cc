@@ -20,15 +20,38 @@ void ChooseCacheBranch(Graph& graph, bool with_cache) {
   }
 }
 
+namespace {
+
+// Makes outputs of the values with these names; returns which outputs they are.
+absl::StatusOr<std::vector<int>> AddCaptures(Graph& graph, const std::vector<std::string>& names) {
+  std::vector<int> outputs;
+  for (const std::string& name : names) {
+    const auto found = std::find_if(graph.values().begin(), graph.values().end(), [&](const auto& value) {
+      return value->name() == name && value->producer() != nullptr;
+    });
+    if (found == graph.values().end()) {
+      return InvalidArgument("capture \"", name, "\": no node of the graph makes a value of that name");
+    }
+    outputs.push_back(static_cast<int>(graph.outputs().size()));
+    graph.AddOutput(found->get());
+  }
+  return outputs;
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> graph, const DecoderOptions& options) {
   std::unique_ptr<Decoder> decoder(new Decoder);
   ChooseCacheBranch(*graph, true);
+  RONDO_ASSIGN_OR_RETURN(const std::vector<int> captured, AddCaptures(*graph, options.captures));
+  decoder->captures_ = options.captures;
   ProgramOptions program = options.program;
   bool found = false;
   std::string tokens;
   program.transform = [&](std::unique_ptr<Graph> rewritten,
                           const RewriteContext& context) -> absl::StatusOr<std::unique_ptr<Graph>> {
     RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(*rewritten));
+    decoder->ports_.captured = captured;
     found = true;
     tokens = rewritten->inputs()[decoder->ports_.tokens]->name();
     if (!decoder->ports_.HasCache()) {
@@ -48,6 +71,9 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> 
   if (!found) {  // plain: no rewrites
     RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(g));
     decoder->report_.why = "rewrites are off";
+  }
+  for (size_t i = 0; i < captured.size(); ++i) {
+    decoder->capture_outputs_.push_back(decoder->in_place_ ? static_cast<int>(i) + 1 : captured[i]);
   }
   const Value* logits = g.outputs()[decoder->in_place_ ? 0 : decoder->ports_.logits];
   if (logits->type().shape.has_value() && !logits->type().shape->empty() && logits->type().shape->back().known()) {

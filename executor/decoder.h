@@ -22,6 +22,9 @@ namespace rondo {
 struct DecoderOptions {
   ProgramOptions program;
   bool growing = false;  // do not lower
+  // Names of values in the file whose elements a step shall show (StepRunner::SetActivationHook): the residual stream
+  // after a block, say. They are kept through all rewrites.
+  std::vector<std::string> captures;
 };
 
 class Decoder {
@@ -33,6 +36,9 @@ class Decoder {
   bool in_place() const { return in_place_; }
   const KvReport& report() const { return report_; }
   const Program& program() const { return *program_; }
+  // The captured values, in the order of DecoderOptions::captures: their names, and the program's outputs for them.
+  const std::vector<std::string>& captures() const { return captures_; }
+  const std::vector<int>& capture_outputs() const { return capture_outputs_; }
   // In place: of the lowered decoder.
   const std::vector<KvLayer>& layers() const { return layers_; }
   bool pads() const { return pads_; }
@@ -60,6 +66,8 @@ class Decoder {
   int64_t vocabulary_ = -1;
   int tokens_input_ = -1, positions_input_ = -1, last_input_ = -1, cache_input_ = -1;
   std::vector<int> other_inputs_;
+  std::vector<std::string> captures_;
+  std::vector<int> capture_outputs_;
   std::unique_ptr<Program> program_;
 };
 

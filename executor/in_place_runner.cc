@@ -55,7 +55,7 @@ class InPlaceRunner final : public StepRunner {
         return status;
       }
       tokens.remove_prefix(valid);
-      if (tokens.empty()) RONDO_RETURN_IF_ERROR(CopyLogits(shape->logits.tensor(), 0, 0, logits));
+      if (tokens.empty()) RONDO_RETURN_IF_ERROR(CopyLogits(shape->outputs[0].tensor(), 0, 0, logits));
     }
     return absl::OkStatus();
   }
@@ -75,7 +75,7 @@ class InPlaceRunner final : public StepRunner {
     RONDO_RETURN_IF_ERROR(RunStep(shape, absl::MakeSpan(step_segments_).subspan(0, batch),
                                   absl::MakeSpan(step_valid_).subspan(0, batch)));
     for (size_t b = 0; b < segments.size(); ++b) {
-      RONDO_RETURN_IF_ERROR(CopyLogits(shape->logits.tensor(), static_cast<int64_t>(b), 0, &logits[b]));
+      RONDO_RETURN_IF_ERROR(CopyLogits(shape->outputs[0].tensor(), static_cast<int64_t>(b), 0, &logits[b]));
     }
     return absl::OkStatus();
   }
@@ -129,7 +129,8 @@ class InPlaceRunner final : public StepRunner {
     bool ran = false;
     std::vector<RuntimeValue> inputs;
     std::vector<const RuntimeValue*> pointers;
-    RuntimeValue logits;
+    std::vector<RuntimeValue> outputs;  // logits, then captures
+    std::vector<RuntimeValue*> results;
   };
 
   // Where no row may be padding: powers of two, so that pieces of them add up to any length.
@@ -212,6 +213,8 @@ class InPlaceRunner final : public StepRunner {
       step_segments_.resize(batch);
       step_valid_.resize(batch);
     }
+    shape.outputs.resize(decoder_.program().graph().outputs().size());
+    for (RuntimeValue& output : shape.outputs) shape.results.push_back(&output);
     shape.inputs.resize(decoder_.program().graph().inputs().size());
     for (const RuntimeValue& input : shape.inputs) shape.pointers.push_back(&input);
     const auto set = [&](int input, std::initializer_list<int64_t> dims) -> absl::Status {
@@ -267,6 +270,7 @@ class InPlaceRunner final : public StepRunner {
     const CacheStats before = decoder_.program().primitives().stats();
     const int64_t allocations = options_.allocation_counter != nullptr ? options_.allocation_counter() : 0;
     RONDO_RETURN_IF_ERROR(Execute(shape, segments, valid));
+    ShowActivations(decoder_, shape->outputs, segments, valid);
     if (shape->ran) {
       if (options_.allocation_counter != nullptr) {
         counters_.allocations_after_warmup += options_.allocation_counter() - allocations;
@@ -282,9 +286,8 @@ class InPlaceRunner final : public StepRunner {
   absl::Status Execute(Shape* shape, absl::Span<const int> segments, absl::Span<const int64_t> valid) {
     RONDO_RETURN_IF_ERROR(cache_->BeginStep(segments, shape->rows, valid));
     ScopedThreads threads(decoder_.program().resources().threads);
-    shape->logits = RuntimeValue();  // its buffer is written again
-    RuntimeValue* outputs[] = {&shape->logits};
-    RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(shape->pointers, absl::MakeSpan(outputs), &state_));
+    for (RuntimeValue& output : shape->outputs) output = RuntimeValue();  // their buffers are written again
+    RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(shape->pointers, absl::MakeSpan(shape->results), &state_));
     return cache_->EndStep();
   }
 
@@ -311,6 +314,15 @@ absl::StatusOr<std::unique_ptr<StepRunner>> MakeInPlaceRunner(const Decoder& dec
   auto runner = std::make_unique<InPlaceRunner>(decoder, options);
   RONDO_RETURN_IF_ERROR(runner->Init());
   return runner;
+}
+
+void StepRunner::ShowActivations(const Decoder& decoder, absl::Span<const RuntimeValue> outputs,
+                                 absl::Span<const int> segments, absl::Span<const int64_t> valid) const {
+  if (!activation_hook_) return;
+  for (size_t i = 0; i < decoder.captures().size(); ++i) {
+    const RuntimeValue& value = outputs[decoder.capture_outputs()[i]];
+    if (value.is_tensor()) activation_hook_({decoder.captures()[i], value.tensor(), segments, valid});
+  }
 }
 
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeStepRunner(const Decoder& decoder, const StepRunnerOptions& options) {

@@ -48,6 +48,16 @@ struct PrecompiledShape {
 // `done` of `total` shapes are compiled, `next` is about to be.
 using PrecompileProgress = std::function<void(int64_t done, int64_t total, absl::string_view next)>;
 
+// A captured value after a step. `tensor` is [batch, rows, ...] and good until the hook returns; of batch row b,
+// valid[b] rows belong to segments[b], the others are padding.
+struct Activation {
+  absl::string_view name;
+  const Tensor& tensor;
+  absl::Span<const int> segments;
+  absl::Span<const int64_t> valid;
+};
+using ActivationHook = std::function<void(const Activation& activation)>;
+
 class StepRunner {
  public:
   explicit StepRunner(StepRunnerOptions options) : options_(std::move(options)) {}
@@ -81,10 +91,17 @@ class StepRunner {
   const StepCounters& counters() const { return counters_; }
   // Told of every kernel that ran; null turns it off.
   virtual void SetHook(const StepHook* hook) = 0;
+  // Shown each value of DecoderOptions::captures after every step, in their order.
+  void SetActivationHook(ActivationHook hook) { activation_hook_ = std::move(hook); }
 
  protected:
+  // `outputs`: of the program, in its order.
+  void ShowActivations(const Decoder& decoder, absl::Span<const RuntimeValue> outputs, absl::Span<const int> segments,
+                       absl::Span<const int64_t> valid) const;
+
   const StepRunnerOptions options_;
   StepCounters counters_;
+  ActivationHook activation_hook_;
 };
 
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeInPlaceRunner(const Decoder& decoder, const StepRunnerOptions& options);

@@ -424,10 +424,11 @@ class Lowering {
     }
     return absl::OkStatus();
   }
-  // Does the logits output depend on this node?
+  // Does the logits output, or a captured one, depend on this node?
   bool Wanted(const Node* node) {
     if (wanted_.empty()) {
       std::vector<const Value*> reached = {g_.outputs()[ports_.logits]};
+      for (const int output : ports_.captured) reached.push_back(g_.outputs()[output]);
       for (size_t i = 0; i < reached.size(); ++i) {
         const Node* producer = reached[i]->producer();
         if (producer == nullptr || !wanted_.insert(producer).second) continue;
@@ -458,6 +459,7 @@ class Lowering {
     Value* logits = outputs[ports_.logits];
     logits->set_name(g_.outputs()[ports_.logits]->name());
     to.AddOutput(logits);
+    for (const int output : ports_.captured) to.AddOutput(outputs[output]);
     to.RemoveDead();
     for (const auto& node : to.nodes()) RONDO_RETURN_IF_ERROR(context_.infer(*node));
     RONDO_RETURN_IF_ERROR(CheckBatch(to));

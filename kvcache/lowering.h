@@ -10,7 +10,7 @@
 //   rondo.last       int64[batch]         row whose logits are wanted
 //   rondo.cache      state                a KvCache
 //   ...           what else the file asks for (an encoder's keys and values)
-//   -> logits [batch, 1, vocabulary]
+//   -> logits [batch, 1, vocabulary], then the captured values
 //
 // Masks and positions are dropped only when the prober has shown what they are. What cannot be lowered runs as it is,
 // with a cache that grows; the report says why.

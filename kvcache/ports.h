@@ -39,6 +39,7 @@ struct DecoderPorts {
   int tokens = -1;              // graph input
   int logits = -1;              // graph output, [batch, rows or 1, vocabulary]
   std::vector<StatePort> states;
+  std::vector<int> captured;  // graph outputs that were added to watch inner values; the caller of FindPorts fills it
 
   bool HasCache() const;
   // Symbols of the dims that the past length decides: of growing states, and of the mask's last dim.

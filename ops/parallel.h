@@ -25,8 +25,8 @@ class ScopedThreads {
 
 // Calls fn(begin, end) on disjoint ranges that cover [0, n). Ranges hold at least `grain` items (but the last): choose
 // it so that a range costs some 20 microseconds. Runs inline when one range suffices, on one thread, when called from
-// inside another ParallelFor, or while another thread's loop has the pool. Chunks are claimed, so a busy core delays only
-// what it has claimed.
+// inside another ParallelFor, or while another thread's loop has the pool. Chunks are claimed, so a busy core delays
+// only what it has claimed.
 void ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 // 0 when called by the thread that opened the loop, else the worker's number; < that thread's NumThreads().
