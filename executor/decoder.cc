@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "executor/step_runner.h"
 #include "graph/status.h"
 
 namespace rondo {
@@ -97,6 +98,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> 
     } else {
       decoder->other_inputs_.push_back(i);
     }
+  }
+  if (!decoder->in_place_ && decoder->ports_.HasCache() && !options.growing && !options.program.plain) {
+    decoder->bucketed_ = PaddedPastsHold(*decoder);
+    if (decoder->bucketed_) decoder->report_.level = 2;
   }
   return decoder;
 }

@@ -1,9 +1,9 @@
-// Decoder: an exported language model made ready for step after step. Two ways to run one:
+// Decoder: an exported language model made ready for step after step. Three ways to run one:
 //
-//   in place   the cache is taken out of the graph (kvcache/lowering.h): one plan per (batch, rows), whatever the
-//   lengths growing    the graph as it is, its cache outputs fed back as inputs: a plan per length. For what cannot be
-//   lowered,
-//              and as the reference that the other is checked against.
+// * in place: the cache is taken out of the graph (kvcache/lowering.h); one plan per (batch, rows) for all lengths.
+// * bucketed: the graph as it is, its past padded in front to a few lengths and masked; plans repeat.
+// * growing: the graph as it is, its cache outputs fed back as inputs; a plan per length. For what cannot be lowered,
+//   and as the reference that the others are checked against.
 //
 // Const and thread-safe; a LoopExecutor holds what changes.
 #ifndef RONDO_EXECUTOR_DECODER_H_
@@ -34,6 +34,8 @@ class Decoder {
   static absl::StatusOr<std::unique_ptr<Decoder>> Create(std::unique_ptr<Graph> graph, const DecoderOptions& options);
 
   bool in_place() const { return in_place_; }
+  // Growing, but over pasts padded to a few lengths: level 2.
+  bool bucketed() const { return bucketed_; }
   const KvReport& report() const { return report_; }
   const Program& program() const { return *program_; }
   // The captured values, in the order of DecoderOptions::captures: their names, and the program's outputs for them.
@@ -58,6 +60,7 @@ class Decoder {
   Decoder() = default;
 
   bool in_place_ = false;
+  bool bucketed_ = false;
   KvReport report_;
   DecoderPorts ports_;
   std::vector<KvLayer> layers_;

@@ -1,6 +1,12 @@
 // Steps of a decoder as it was exported: every step's cache outputs are the next one's inputs. Where the cache grows,
 // so do the shapes, and each length is a plan of its own. Slow, but right for anything: the fallback and the reference.
+//
+// Bucketed, the past is padded in front to a length from a short list, and the padding masked: shapes repeat, and so do
+// plans. That is right only where a decoder honours its mask and takes positions from elsewhere than the past's length;
+// PaddedPastsHold tries it out.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -13,13 +19,17 @@
 namespace rondo {
 namespace {
 
+// Pasts are padded to powers of two from here on.
+constexpr int64_t kSmallestPast = 64;
+
 class GrowingRunner final : public StepRunner {
  public:
-  GrowingRunner(const Decoder& decoder, StepRunnerOptions options)
+  GrowingRunner(const Decoder& decoder, StepRunnerOptions options, bool bucketed)
       : StepRunner(std::move(options)),
         decoder_(decoder),
         ports_(decoder.ports()),
         graph_(decoder.program().graph()),
+        bucketed_(bucketed),
         segments_(options_.sequences + options_.prompts) {}
 
   absl::Status Prefill(int segment, absl::Span<const int64_t> tokens, std::vector<float>* logits) override {
@@ -86,6 +96,7 @@ class GrowingRunner final : public StepRunner {
     std::vector<int64_t> tokens;       // without a cache: all of them
     std::vector<RuntimeValue> states;  // per ports_.states; empty before the first step
     std::vector<RuntimeValue> others;
+    int64_t pads = 0;  // rows of padding in front of the states
   };
 
   absl::Status Run(Segment& s, absl::Span<const int64_t> tokens, int64_t past, std::vector<float>* logits) {
@@ -95,10 +106,11 @@ class GrowingRunner final : public StepRunner {
                              graph_.inputs()[decoder_.other_inputs()[0]]->name());
     }
     if (s.states.empty()) RONDO_RETURN_IF_ERROR(MakeStates(&s));
+    if (bucketed_ && past > 0) RONDO_RETURN_IF_ERROR(PadStates(&s, past));
     std::vector<RuntimeValue> inputs(graph_.inputs().size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (ports_.roles[i] == PortRole::kState || ports_.roles[i] == PortRole::kOther) continue;
-      RONDO_ASSIGN_OR_RETURN(inputs[i], MakeInput(static_cast<int>(i), tokens, past));
+      RONDO_ASSIGN_OR_RETURN(inputs[i], MakeInput(static_cast<int>(i), tokens, past, s.pads));
     }
     for (size_t i = 0; i < s.states.size(); ++i) inputs[ports_.states[i].input] = s.states[i];
     for (size_t i = 0; i < s.others.size(); ++i) inputs[decoder_.other_inputs()[i]] = s.others[i];
@@ -109,6 +121,7 @@ class GrowingRunner final : public StepRunner {
     for (RuntimeValue& output : outputs) results.push_back(&output);
     ScopedThreads threads(decoder_.program().resources().threads);
     RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(pointers, absl::MakeSpan(results), &state_));
+    ShowActivations(decoder_, outputs, {static_cast<int>(&s - segments_.data())}, {rows});
     const RuntimeValue& result = outputs[ports_.logits];
     if (!result.is_tensor() || result.tensor().rank() < 2) return InvalidArgument("the logits are no matrix");
     const int64_t result_rows = result.tensor().rank() == 3 ? result.tensor().dim(1) : 1;
@@ -168,11 +181,41 @@ class GrowingRunner final : public StepRunner {
     return 0;
   }
 
-  absl::StatusOr<RuntimeValue> MakeInput(int index, absl::Span<const int64_t> tokens, int64_t past) const {
+  // Gives the past's tensors the length of their bucket: padding is added or dropped in front.
+  absl::Status PadStates(Segment* s, int64_t past) {
+    int64_t length = kSmallestPast;
+    while (length < past) length *= 2;
+    for (size_t i = 0; i < s->states.size(); ++i) {
+      const StatePort& port = ports_.states[i];
+      if (port.output < 0) continue;
+      const Tensor& old = s->states[i].tensor();
+      Dims dims = old.dims();
+      dims[port.axis] = length;
+      RONDO_ASSIGN_OR_RETURN(Tensor padded, Tensor::Create(old.dtype(), dims));
+      int64_t outer = 1;
+      for (int d = 0; d < port.axis; ++d) outer *= dims[d];
+      const size_t row = outer == 0 ? 0 : padded.bytes() / static_cast<size_t>(outer * length);
+      const int64_t from = old.dim(port.axis);
+      for (int64_t o = 0; o < outer; ++o) {
+        std::memcpy(static_cast<char*>(padded.mutable_raw()) + static_cast<size_t>((o + 1) * length - past) * row,
+                    static_cast<const char*>(old.raw()) + static_cast<size_t>((o + 1) * from - past) * row,
+                    static_cast<size_t>(past) * row);
+      }
+      s->states[i] = std::move(padded);
+    }
+    s->pads = length - past;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<RuntimeValue> MakeInput(int index, absl::Span<const int64_t> tokens, int64_t past,
+                                         int64_t pads) const {
     const Value& input = *graph_.inputs()[index];
     const int64_t rows = static_cast<int64_t>(tokens.size());
     if (ports_.roles[index] != PortRole::kTokens) {
-      RONDO_ASSIGN_OR_RETURN(Tensor made, MakeStepInput(input, ports_.roles[index], {1, rows, past}));
+      const bool mask = ports_.roles[index] == PortRole::kMask;
+      RONDO_ASSIGN_OR_RETURN(Tensor made,
+                             MakeStepInput(input, ports_.roles[index], {1, rows, mask ? past + pads : past}));
+      if (mask && pads > 0) std::memset(made.mutable_raw(), 0, ByteSize(made.dtype(), pads));
       return RuntimeValue(std::move(made));
     }
     RONDO_ASSIGN_OR_RETURN(Tensor ids, Tensor::Create(input.type().dtype, {1, rows}));
@@ -187,6 +230,7 @@ class GrowingRunner final : public StepRunner {
   const Decoder& decoder_;
   const DecoderPorts& ports_;
   const Graph& graph_;
+  const bool bucketed_;
   std::vector<Segment> segments_;
   RegionState state_;
 };
@@ -196,7 +240,41 @@ class GrowingRunner final : public StepRunner {
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeGrowingRunner(const Decoder& decoder,
                                                               const StepRunnerOptions& options) {
   if (decoder.in_place()) return InvalidArgument("the decoder was lowered: its cache is no longer in the graph");
-  return std::make_unique<GrowingRunner>(decoder, options);
+  return std::make_unique<GrowingRunner>(decoder, options, decoder.bucketed());
+}
+
+bool PaddedPastsHold(const Decoder& decoder) {
+  const DecoderPorts& ports = decoder.ports();
+  if (!decoder.other_inputs().empty()) return false;
+  bool masked = false;
+  for (size_t i = 0; i < ports.roles.size(); ++i) {
+    const PortRole role = ports.roles[i];
+    const bool counts_past = role == PortRole::kMask4D || role == PortRole::kCachePosition ||
+                             role == PortRole::kWriteIndices || role == PortRole::kValidLengths;
+    if (counts_past) return false;
+    if (role != PortRole::kMask) continue;
+    // A mask of fixed length has no room for padding.
+    if ((*decoder.program().graph().inputs()[i]->type().shape)[1].known()) return false;
+    masked = true;
+  }
+  if (!masked) return false;
+  for (const StatePort& state : ports.states) {
+    if (!state.growing) return false;
+  }
+  StepRunnerOptions options;
+  options.max_length = 2 * kSmallestPast;
+  GrowingRunner exact(decoder, options, false), padded(decoder, options, true);
+  std::vector<float> expected, logits;
+  // A prompt, then single tokens, then several at once after a past.
+  for (const std::vector<int64_t>& tokens : {std::vector<int64_t>{1, 3, 2, 5, 4}, {2}, {1}, {3, 1, 4}}) {
+    if (!exact.Prefill(0, tokens, &expected).ok() || !padded.Prefill(0, tokens, &logits).ok()) return false;
+    float largest = 1;
+    for (const float x : expected) largest = std::max(largest, std::fabs(x));
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if (!(std::fabs(logits[i] - expected[i]) <= 1e-3f * largest)) return false;
+    }
+  }
+  return true;
 }
 
 absl::Status CopyLogits(const Tensor& logits, int64_t batch, int64_t row, std::vector<float>* out) {

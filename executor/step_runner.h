@@ -106,6 +106,9 @@ class StepRunner {
 
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeInPlaceRunner(const Decoder& decoder, const StepRunnerOptions& options);
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeGrowingRunner(const Decoder& decoder, const StepRunnerOptions& options);
+// Does a decoder whose cache grows give the same logits for a past that is padded in front and masked? Tried on a few
+// steps; false also where it cannot be tried.
+bool PaddedPastsHold(const Decoder& decoder);
 // Whichever the decoder is made for.
 absl::StatusOr<std::unique_ptr<StepRunner>> MakeStepRunner(const Decoder& decoder, const StepRunnerOptions& options);
 

@@ -33,7 +33,8 @@ class Lowering {
     RONDO_RETURN_IF_ERROR(CheckStates());
     // What only other outputs need goes, and need not be lowered.
     for (int i = 0; i < static_cast<int>(g_.outputs().size()); ++i) {
-      if (i != ports_.logits) g_.SetOutput(i, tokens());
+      const bool captured = std::find(ports_.captured.begin(), ports_.captured.end(), i) != ports_.captured.end();
+      if (i != ports_.logits && !captured) g_.SetOutput(i, tokens());
     }
     for (int rank : {2, 1}) {
       RONDO_RETURN_IF_ERROR(Refresh());

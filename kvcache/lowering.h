@@ -46,8 +46,9 @@ struct KvLayerReport {
 };
 
 struct KvReport {
-  int level = 3;    // 1: in place, fused; 3: growing
-  std::string why;  // for level 3
+  // 1: in place, fused; 2: growing, over pasts padded to a few lengths; 3: growing
+  int level = 3;
+  std::string why;  // for levels 2 and 3
   std::vector<KvLayerReport> layers;
   std::vector<CarriedCache> carried;  // of Loops and Scans; level 1: all are written in place
 };

@@ -16,6 +16,8 @@ const char* LevelText(int level) {
   switch (level) {
     case 1:
       return "in place: new rows are written into a cache of fixed size, attention reads it there";
+    case 2:
+      return "bucketed: every step makes a new cache, padded to a length from a short list and masked";
     default:
       return "as exported: every step makes a new, longer cache, or runs the whole sequence";
   }

@@ -284,6 +284,61 @@ TEST(LoopExecutorTest, BeamSearchFindsASequenceAtLeastAsLikelyAsTheGreedyOne) {
   EXPECT_NEAR((*beams)[0].score, sum / 6, 1e-4);
 }
 
+// Without the rewrite that finds attention nothing can be lowered; the graph honours its mask and takes positions.
+TEST(LoopExecutorTest, WhatCannotBeLoweredRunsOverPaddedPasts) {
+  auto imported = ImportModel(SourceDir() + "/tests/data/models/arc-mini/model.onnx", {});
+  ASSERT_TRUE(imported.ok());
+  DecoderOptions options;
+  options.program.threads = 1;
+  options.program.disabled_rewrites = {"fuse_attention"};
+  auto decoder = Decoder::Create(std::move(imported->graph), options);
+  ASSERT_TRUE(decoder.ok()) << decoder.status();
+  EXPECT_FALSE((*decoder)->in_place());
+  EXPECT_TRUE((*decoder)->bucketed()) << (*decoder)->report().why;
+  EXPECT_EQ((*decoder)->report().level, 2);
+  auto loop = LoopExecutor::Create(**decoder, Options(160));
+  ASSERT_TRUE(loop.ok()) << loop.status();
+  const auto plans = [&] { return (*decoder)->program().root().plans().size(); };
+  const LoopRequest request = Request(Prompt(30), 110);  // across 64 and 128 positions
+  auto results = (*loop)->Run({request});
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_EQ((*results)[0][0].tokens, (*MakeLoop(Options(160))->Run({request}))[0][0].tokens);
+  EXPECT_LE(plans(), 10u) << "one per bucket, prompt and trial";
+}
+
+TEST(LoopExecutorTest, CapturedValuesAreShownRowByRow) {
+  const std::string name = "/model/layers.1/Add_1_output_0";
+  const auto load = [&](bool growing) {
+    auto imported = ImportModel(SourceDir() + "/tests/data/models/arc-mini/model.onnx", {});
+    EXPECT_TRUE(imported.ok());
+    DecoderOptions options;
+    options.program.threads = 1;
+    options.growing = growing;
+    options.captures = {name};
+    auto decoder = Decoder::Create(std::move(imported->graph), options);
+    EXPECT_TRUE(decoder.ok()) << decoder.status();
+    return *std::move(decoder);
+  };
+  std::vector<float> seen[2];
+  for (const bool growing : {false, true}) {
+    const std::unique_ptr<Decoder> decoder = load(growing);
+    EXPECT_NE(decoder->in_place(), growing);
+    auto loop = LoopExecutor::Create(*decoder, Options(64));
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    std::vector<float>& rows = seen[growing];
+    (*loop)->runner().SetActivationHook([&](const Activation& activation) {
+      EXPECT_EQ(activation.name, name);
+      ASSERT_EQ(activation.tensor.rank(), 3) << DimsToString(activation.tensor.dims());
+      EXPECT_EQ(activation.tensor.dim(2), 128);
+      const float* data = activation.tensor.data<float>();
+      rows.insert(rows.end(), data, data + activation.valid[0] * 128);
+    });
+    ASSERT_TRUE((*loop)->Run({Request(Prompt(11), 5)}).ok());
+  }
+  ASSERT_EQ(seen[0].size(), 15u * 128);  // the last token is not run
+  EXPECT_LT(MaxError(seen[0], seen[1]), kTolerance);
+}
+
 TEST(LoopExecutorTest, ErrorsNameTheNumbers) {
   auto loop = MakeLoop(Options(16));
   const auto message = [&](const LoopRequest& request) { return std::string(loop->Run({request}).status().message()); };
