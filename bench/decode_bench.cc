@@ -119,7 +119,7 @@ void Profile(rondo::LoopExecutor& loop, int64_t prompt, int64_t fresh) {
   };
   std::map<std::string, Sum> sums;
   bool decoding = false;
-  const rondo::StepHook hook = [&](const rondo::Step& step, int64_t begin, int64_t end) {
+  const rondo::StepHook hook = [&](const rondo::Plan&, const rondo::Step& step, int64_t begin, int64_t end) {
     const std::string kind = step.kernel != nullptr ? step.kernel->Implementation() : "view";
     std::string shapes;
     for (const rondo::Value* input : step.node->inputs()) {
