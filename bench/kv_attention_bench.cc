@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "executor/program.h"
 #include "kvcache/kv_cache.h"
 #include "ops/parallel.h"

@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "absl/strings/str_cat.h"
 #include "executor/step_runner.h"
 #include "ops/infer.h"
 #include "tests/support/graph_builder.h"

@@ -7,6 +7,7 @@
 #include <functional>
 #include <numeric>
 
+#include "absl/strings/str_cat.h"
 #include "importer/importer.h"
 #include "kvcache/carried.h"
 #include "ops/movement.h"

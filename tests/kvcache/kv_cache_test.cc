@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 
+#include "absl/strings/str_cat.h"
 #include "graph/numeric.h"
 #include "tests/support/kv_rows.h"
 #include "tools/allocation_counter.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "graph/numeric.h"
 #include "kvcache/kv_cache.h"
 #include "tests/support/op_runner.h"
