@@ -86,7 +86,13 @@ constexpr char kJpeg2000[] =
     "010004040001ff5c00044040ff640025000143726561746564206279204f70656e4a5045472076657273696f6e20322e"
     "352e30ff90000a0000000000270001ff93cfb42006416d8c9437fa7fc1f20401d8883fc1f20408909c3fffd9";
 
-std::string FromHex(const std::string& hex) { return absl::HexStringToBytes(hex); }
+std::string FromHex(const std::string& hex) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
 
 // Big-endian `value` over the four bytes at `at`.
 std::string WithNumber(std::string bytes, size_t at, uint32_t value) {
