@@ -60,8 +60,8 @@ std::optional<OperandUpdate> UpdateBehind(Value* operand) {
 
 class Reader {
  public:
-  Reader(Graph& graph, Node* node, Value* positions, Prober& prober, const RewriteContext& context)
-      : graph_(graph), node_(node), positions_(positions), prober_(prober), context_(context) {
+  Reader(Graph& graph, Node* node, Value* positions, MaskProver& masks, const RewriteContext& context)
+      : graph_(graph), node_(node), positions_(positions), masks_(masks), prober_(masks.prober()), context_(context) {
     layer_.node = node;
   }
 
@@ -75,7 +75,7 @@ class Reader {
       return std::nullopt;
     }
     question_.heads = layer_.q_heads;
-    RONDO_ASSIGN_OR_RETURN(layer_.mask, ProveMask(prober_, question_));
+    RONDO_ASSIGN_OR_RETURN(layer_.mask, masks_.Prove(question_));
     layer_.layer.window = layer_.mask.window;
     layer_.report.mask = layer_.mask.window < 0 ? "causal" : absl::StrCat("window ", layer_.mask.window);
     if (layer_.mask.relative_bias.defined()) absl::StrAppend(&layer_.report.mask, ", bias by distance");
@@ -382,6 +382,7 @@ class Reader {
   Graph& graph_;
   Node* node_;
   Value* positions_;
+  MaskProver& masks_;
   Prober& prober_;
   const RewriteContext& context_;
   CachedAttention layer_;
@@ -391,8 +392,8 @@ class Reader {
 }  // namespace
 
 absl::StatusOr<std::optional<CachedAttention>> ReadCachedAttention(Graph& graph, Node* node, Value* positions,
-                                                                   Prober& prober, const RewriteContext& context) {
-  absl::StatusOr<std::optional<CachedAttention>> layer = Reader(graph, node, positions, prober, context).Read();
+                                                                   MaskProver& masks, const RewriteContext& context) {
+  absl::StatusOr<std::optional<CachedAttention>> layer = Reader(graph, node, positions, masks, context).Read();
   if (!layer.ok()) return Annotate(layer.status(), absl::StrCat(node->Describe(), ": "));
   if (layer->has_value()) {
     (*layer)->report.key_input = (*layer)->key_state->name();

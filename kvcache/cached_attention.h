@@ -27,7 +27,7 @@ struct CachedAttention {
 // embeddings by `positions`). Nullopt: no attention operator, or one without a growing cache. Errors say what cannot be
 // taken over; the graph then holds nodes that nobody uses.
 absl::StatusOr<std::optional<CachedAttention>> ReadCachedAttention(Graph& graph, Node* node, Value* positions,
-                                                                   Prober& prober, const RewriteContext& context);
+                                                                   MaskProver& masks, const RewriteContext& context);
 
 }  // namespace rondo
 

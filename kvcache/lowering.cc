@@ -79,11 +79,12 @@ class Lowering {
 
   absl::Status ReplaceAttention() {
     Prober prober(g_, all_ports(), context_);
+    MaskProver masks(prober);
     std::vector<Node*> nodes;
     for (const auto& node : g_.nodes()) nodes.push_back(node.get());
     for (Node* node : nodes) {
       RONDO_ASSIGN_OR_RETURN(std::optional<CachedAttention> layer,
-                             ReadCachedAttention(g_, node, positions_, prober, context_));
+                             ReadCachedAttention(g_, node, positions_, masks, context_));
       if (!layer.has_value()) continue;
       covered_.insert(layer->key_state);
       covered_.insert(layer->value_state);

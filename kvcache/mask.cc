@@ -57,6 +57,9 @@ class MaskAt {
     return absl::OkStatus();
   }
   int64_t keys() const { return keys_; }
+  // Batches and heads that may differ from each other: one where the mask is broadcast.
+  int64_t batches() const { return std::min(extents_[0], point_.batch); }
+  int64_t heads() const { return std::min(extents_[1], question_.heads); }
   // Position of the key in column `j`; -1 for a column that holds no key yet.
   int64_t PositionOf(int64_t j) const {
     if (question_.rows_first) return j < point_.rows ? point_.past + j : j - point_.rows;
@@ -108,17 +111,20 @@ absl::StatusOr<MaskAt> Look(Prober& prober, const MaskQuestion& question, const 
 
 bool Close(float a, float b) { return std::fabs(a - b) <= 1e-4f * (1 + std::fabs(b)); }
 
-// bias[h][d]: what is added for a key d positions back, relative to the query's own key unless `keep_offsets`.
+// bias[h][d]: what is added for a key d positions back, relative to the query's own key unless `keep_offsets`. One head
+// stands for all where they are alike.
 struct Bias {
   int64_t heads = 0, distances = 0;
   std::vector<float> values;
-  float at(int64_t h, int64_t d) const { return values[h * distances + d]; }
+  float at(int64_t h, int64_t d) const { return values[(heads == 1 ? 0 : h) * distances + d]; }
 };
 
 absl::Status CheckPoint(const MaskAt& look, const MaskQuestion& question, const ProbePoint& point, int64_t window,
                         const Bias& bias) {
-  for (int64_t b = 0; b < point.batch; ++b) {
-    for (int64_t h = 0; h < question.heads; ++h) {
+  // Of heads that the mask does not tell apart the first answers for all, if all are to have one bias.
+  const int64_t heads = bias.heads == 1 ? look.heads() : question.heads;
+  for (int64_t b = 0; b < look.batches(); ++b) {
+    for (int64_t h = 0; h < heads; ++h) {
       for (int64_t i = 0; i < point.rows; ++i) {
         const int64_t query = point.past + i;
         const float offset = question.keep_offsets ? 0 : look.At(b, h, i, look.ColumnOf(query));
@@ -141,7 +147,7 @@ absl::Status CheckPoint(const MaskAt& look, const MaskQuestion& question, const 
   return absl::OkStatus();
 }
 
-absl::Status Describe(const Bias& bias, MaskAnswer* answer) {
+absl::Status Describe(const Bias& bias, int64_t heads, MaskAnswer* answer) {
   const auto all = [&](auto predicate) {
     for (int64_t h = 0; h < bias.heads; ++h) {
       for (int64_t d = 0; d < bias.distances; ++d) {
@@ -152,10 +158,10 @@ absl::Status Describe(const Bias& bias, MaskAnswer* answer) {
   };
   if (all([&](int64_t h, int64_t d) { return bias.at(h, d) == 0; })) return absl::OkStatus();
   const int64_t last = bias.distances - 1;
-  std::vector<float> slopes(bias.heads);
-  for (int64_t h = 0; h < bias.heads; ++h) slopes[h] = last > 0 ? -bias.at(h, last) / static_cast<float>(last) : 0;
+  std::vector<float> slopes(heads);
+  for (int64_t h = 0; h < heads; ++h) slopes[h] = last > 0 ? -bias.at(h, last) / static_cast<float>(last) : 0;
   if (last > 0 && all([&](int64_t h, int64_t d) { return Close(-slopes[h] * static_cast<float>(d), bias.at(h, d)); })) {
-    answer->alibi_slopes = Tensor::FromVector(DataType::kFloat, {bias.heads}, slopes);
+    answer->alibi_slopes = Tensor::FromVector(DataType::kFloat, {heads}, slopes);
     return absl::OkStatus();
   }
   int64_t columns = bias.distances;
@@ -169,8 +175,8 @@ absl::Status Describe(const Bias& bias, MaskAnswer* answer) {
   if (columns > kMaxBiasColumns || (columns == bias.distances && columns > 1 && answer->window < 0)) {
     return Unimplemented("a bias by distance that is neither linear nor constant beyond ", columns, " positions");
   }
-  Tensor table = Tensor::Make(DataType::kFloat, {bias.heads, columns});
-  for (int64_t h = 0; h < bias.heads; ++h) {
+  Tensor table = Tensor::Make(DataType::kFloat, {heads, columns});
+  for (int64_t h = 0; h < heads; ++h) {
     for (int64_t d = 0; d < columns; ++d) table.mutable_data<float>()[h * columns + d] = bias.at(h, d);
   }
   answer->relative_bias = std::move(table);
@@ -179,7 +185,14 @@ absl::Status Describe(const Bias& bias, MaskAnswer* answer) {
 
 }  // namespace
 
-absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& question) {
+absl::StatusOr<MaskAnswer> MaskProver::Prove(const MaskQuestion& question) {
+  for (const auto& [asked, answer] : answers_) {
+    if (asked == question) return answer;
+  }
+  return answers_.emplace_back(question, LookInto(question)).second;
+}
+
+absl::StatusOr<MaskAnswer> MaskProver::LookInto(const MaskQuestion& question) {
   MaskAnswer answer;
   // The newest row after a long past tells the window and the bias for every distance. Graphs with tables (a triangle
   // of ones, learned positions) cannot be asked beyond these.
@@ -187,8 +200,8 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   absl::StatusOr<MaskAt> found = Unimplemented("no past to look at");
   const int64_t limit = question.circular ? 0 : question.capacity;
   for (int64_t past : kLongPasts) {
-    far = prober.LongPoint(limit, past);
-    found = Look(prober, question, far);
+    far = prober_.LongPoint(limit, past);
+    found = Look(prober_, question, far);
     if (found.ok()) break;
   }
   if (!found.ok()) return found.status();
@@ -202,7 +215,7 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   if (seen == 0) return Unimplemented("the mask excludes a query's own key");
   if (seen <= query) answer.window = seen;
   Bias bias;
-  bias.heads = question.heads;
+  bias.heads = long_look.heads();
   bias.distances = seen;
   bias.values.resize(bias.heads * seen);
   for (int64_t h = 0; h < bias.heads; ++h) {
@@ -215,8 +228,8 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
   // Some graphs are defined for one row after a past and for several without, but not for several after a past.
   bool saw_rows = false, saw_past = false;
   absl::Status undefined;
-  for (const ProbePoint& point : prober.Points(limit)) {
-    const absl::StatusOr<MaskAt> look = Look(prober, question, point);
+  for (const ProbePoint& point : prober_.Points(limit)) {
+    const absl::StatusOr<MaskAt> look = Look(prober_, question, point);
     if (!look.ok()) {
       undefined = look.status();
       continue;
@@ -227,7 +240,7 @@ absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& questio
     saw_past |= point.past > 0;
   }
   if (!undefined.ok() && !(saw_rows && saw_past)) return undefined;
-  RONDO_RETURN_IF_ERROR(Describe(bias, &answer));
+  RONDO_RETURN_IF_ERROR(Describe(bias, question.heads, &answer));
   return answer;
 }
 

@@ -3,6 +3,9 @@
 #ifndef RONDO_KVCACHE_MASK_H_
 #define RONDO_KVCACHE_MASK_H_
 
+#include <utility>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "kvcache/probe.h"
 
@@ -19,6 +22,8 @@ struct MaskQuestion {
   bool circular = false;       // ... in which position p lies at p modulo capacity
   bool rows_first = false;     // the new rows' keys come before the past's
   bool keep_offsets = false;   // a constant added to a whole row matters (attention sinks)
+
+  friend bool operator==(const MaskQuestion&, const MaskQuestion&) = default;
 };
 
 struct MaskAnswer {
@@ -28,8 +33,22 @@ struct MaskAnswer {
   Tensor alibi_slopes;        // float32 [heads], slope * (key - query); undefined: none
 };
 
-// Unimplemented, with the first element that fits no such mask.
-absl::StatusOr<MaskAnswer> ProveMask(Prober& prober, const MaskQuestion& question);
+// Answers the layers of one graph. They share one mask as a rule, and looking at every element for every head is most
+// of what it takes to load a decoder: each question is looked into once.
+class MaskProver {
+ public:
+  explicit MaskProver(Prober& prober) : prober_(prober) {}
+  Prober& prober() const { return prober_; }
+
+  // Unimplemented, with the first element that fits no such mask.
+  absl::StatusOr<MaskAnswer> Prove(const MaskQuestion& question);
+
+ private:
+  absl::StatusOr<MaskAnswer> LookInto(const MaskQuestion& question);
+
+  Prober& prober_;
+  std::vector<std::pair<MaskQuestion, absl::StatusOr<MaskAnswer>>> answers_;
+};
 
 }  // namespace rondo
 
