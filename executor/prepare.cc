@@ -84,6 +84,10 @@ absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<co
   if (def == nullptr || !def->deterministic || !node.subgraphs().empty()) {
     return Unimplemented(node.Describe(), ": cannot be folded");
   }
+  if (def->view) {
+    if (!outputs[0].type.has_known_shape()) return Unimplemented(node.Describe(), ": cannot be folded");
+    return std::vector<Tensor>{inputs[0]->constant.Reshaped(outputs[0].type.shape->ToDims())};
+  }
   std::vector<RuntimeValue> in(inputs.size()), out(outputs.size());
   std::vector<const RuntimeValue*> in_pointers(inputs.size(), nullptr);
   std::vector<RuntimeValue*> out_pointers(outputs.size(), nullptr);
@@ -105,9 +109,7 @@ absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<co
     any_elements |= tensor.size() > 0;
     out[i] = std::move(tensor);
   }
-  if (def->view) {
-    out[0].tensor().CopyFrom(in[0].tensor().Reshaped(out[0].tensor().dims()));
-  } else if (any_elements) {
+  if (any_elements) {
     RONDO_ASSIGN_OR_RETURN(PreparedKernel prepared, PrepareNode(node, inputs, outputs, resources));
     Tensor scratch = Tensor::Make(DataType::kUInt8, {static_cast<int64_t>(prepared.scratch_bytes)});
     std::unique_ptr<KernelState> state = prepared.kernel->CreateState();
