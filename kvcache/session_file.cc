@@ -19,6 +19,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "graph/atomic_file.h"
 #include "graph/status.h"
 #include "kvcache/kv_cache.h"
 #include "kvcache/kv_rows.h"
@@ -45,27 +46,6 @@ struct HeaderLayer {
 };
 static_assert(sizeof(Header) == 32 && sizeof(HeaderLayer) == 32, "no padding");
 
-absl::Status FileError(absl::string_view verb, const std::string& path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", verb, " ", path));
-}
-
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { Close(); }
-  int fd() const { return fd_; }
-  bool Close() {
-    const bool ok = fd_ < 0 || close(fd_) == 0;
-    fd_ = -1;
-    return ok;
-  }
-
- private:
-  int fd_;
-};
-
 class Hash {
  public:
   Hash() { Reset(); }
@@ -77,20 +57,11 @@ class Hash {
   XXH3_state_t state_;
 };
 
-// Buffered, hashed writes to a file without a name of its own yet.
+// Buffered, hashed writes to a file that takes its name at the end.
 class Writer {
  public:
-  // Creates a file beside `path`.
-  explicit Writer(const std::string& path)
-      : path_(path), temporary_(path + ".XXXXXX"), file_(mkostemp(temporary_.data(), O_CLOEXEC)) {
-    created_ = file_.fd() >= 0;
-    buffer_.reserve(kChunk);
-  }
-  ~Writer() {
-    if (created_) unlink(temporary_.c_str());
-  }
+  explicit Writer(const std::string& path) : file_(path) { buffer_.reserve(kChunk); }
   absl::Status Write(const void* data, size_t bytes) {
-    if (!created_) return FileError("create a file beside", path_);
     hash_.Update(data, bytes);
     const char* from = static_cast<const char*>(data);
     while (bytes > 0) {
@@ -111,33 +82,17 @@ class Writer {
   }
   absl::Status Finish() {
     RONDO_RETURN_IF_ERROR(Flush());
-    if (fsync(file_.fd()) != 0 || !file_.Close()) return FileError("write", path_);
-    if (rename(temporary_.c_str(), path_.c_str()) != 0) return FileError("rename a file to", path_);
-    created_ = false;
-    // The name itself is on the disk when its folder is; a file system that cannot say so is no error.
-    const size_t slash = path_.rfind('/');
-    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-    const File opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (opened.fd() >= 0) fsync(opened.fd());
-    return absl::OkStatus();
+    return file_.Commit();
   }
 
  private:
   absl::Status Flush() {
-    for (size_t done = 0; done < buffer_.size();) {
-      const ssize_t n = write(file_.fd(), buffer_.data() + done, buffer_.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return FileError("write", path_);
-      done += static_cast<size_t>(n);
-    }
+    RONDO_RETURN_IF_ERROR(file_.Write(buffer_.data(), buffer_.size()));
     buffer_.clear();
     return absl::OkStatus();
   }
 
-  const std::string path_;
-  std::string temporary_;
-  File file_;
-  bool created_ = false;
+  AtomicFile file_;
   std::vector<char> buffer_;
   Hash hash_;
 };
@@ -266,11 +221,11 @@ absl::Status KvCache::Save(int segment, const std::string& path) const {
 
 absl::Status KvCache::Restore(int segment, const std::string& path) {
   RONDO_RETURN_IF_ERROR(CheckSegment(segment));
-  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status;
-  if (file.fd() < 0 || fstat(file.fd(), &status) != 0) return FileError("open", path);
+  if (!file.ok() || fstat(file.get(), &status) != 0) return FileError("open", path);
   if (!S_ISREG(status.st_mode)) return InvalidArgument(path, " is no regular file");
-  Reader reader(path, file.fd());
+  Reader reader(path, file.get());
   Header header;
   RONDO_RETURN_IF_ERROR(ReadHeader(reader, path, config_, &header));
   if (header.length < 0 || header.length > KindOf(segment).capacity) {
