@@ -257,12 +257,19 @@ class PackedMatMulNBits final : public Kernel {
   }
 };
 
-// Every element is the same number in float16.
-bool AreHalves(const Tensor& scales) {
+// Every element is the same number in float16. Found out once: real models have some ten million scales.
+absl::StatusOr<bool> AreHalves(PrepareContext& ctx, const Tensor& scales) {
   if (scales.dtype() == DataType::kFloat16) return true;
   if (scales.dtype() != DataType::kFloat) return false;
-  return std::all_of(scales.data<float>(), scales.data<float>() + scales.size(),
-                     [](float scale) { return static_cast<float>(Float16(scale)) == scale; });
+  RONDO_ASSIGN_OR_RETURN(
+      const Tensor halves,
+      ctx.weight_cache().GetOrPack({scales}, {"are halves", DataType::kBool, {}}, [&](Tensor& answer) {
+        *answer.mutable_data<bool>() =
+            std::all_of(scales.data<float>(), scales.data<float>() + scales.size(),
+                        [](float scale) { return static_cast<float>(Float16(scale)) == scale; });
+        return absl::OkStatus();
+      }));
+  return *halves.data<bool>();
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) {
@@ -293,10 +300,11 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
     shape.zero = zeros.dtype() == DataType::kUInt8 ? BlockQuantizedShape::kBytes : BlockQuantizedShape::kFloats;
   }
   // Without loss only: rounded scales change which of two close tokens a model chooses.
-  shape.half_scales = kernel->int8 && AreHalves(scales);
+  if (kernel->int8) {
+    RONDO_ASSIGN_OR_RETURN(shape.half_scales, AreHalves(ctx, scales));
+  }
   kernel->shape = shape;
-  const auto pack = [&]() -> absl::StatusOr<Tensor> {
-    RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kUInt8, {static_cast<int64_t>(shape.bytes())}));
+  const auto pack = [&](Tensor& packed) {
     std::vector<float> scale_values(scales.size()), zero_values;
     ConvertToFloat(scales, scale_values.data());
     BlockQuantizedSource source{weights.data<uint8_t>(), scale_values.data(), nullptr};
@@ -307,11 +315,13 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
       source.zeros = zero_values.data();
     }
     PackBlockQuantized(shape, source, packed.mutable_data<uint8_t>());
-    return packed;
+    return absl::OkStatus();
   };
-  const std::string layout = absl::StrCat("nbits", shape.bits, ":", shape.n, "x", shape.k, "/", shape.block, ":z",
-                                          static_cast<int>(shape.zero), shape.half_scales ? ":half" : "");
-  RONDO_ASSIGN_OR_RETURN(kernel->packed, ctx.weight_cache().GetOrPack(weights, layout, pack));
+  const PackedForm form = {absl::StrCat("nbits", shape.bits, ":", shape.n, "x", shape.k, "/", shape.block, ":z",
+                                        static_cast<int>(shape.zero), shape.half_scales ? ":half" : ""),
+                           DataType::kUInt8,
+                           {static_cast<int64_t>(shape.bytes())}};
+  RONDO_ASSIGN_OR_RETURN(kernel->packed, ctx.weight_cache().GetOrPack({weights, scales, zeros}, form, pack));
   if (bias.defined()) {
     kernel->bias.resize(bias.size());
     ConvertToFloat(bias, kernel->bias.data());

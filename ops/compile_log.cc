@@ -47,8 +47,9 @@ std::string CompileEvent::Explanation() const {
     absl::StrAppend(out, kind == Kind::kPlan ? "" : "key field ", change.field, " was ",
                     change.was.empty() ? "absent" : change.was, ", is ", change.is.empty() ? "absent" : change.is);
   };
-  absl::StrAppend(&text, ": ", changes.empty() ? "was evicted" : absl::StrJoin(changes, "; ", field));
-  return absl::StrCat(text, " (entry created for ", nearest, ")");
+  const char* const same = earlier ? "is to be made in each process" : "was evicted";
+  absl::StrAppend(&text, ": ", changes.empty() ? same : absl::StrJoin(changes, "; ", field));
+  return absl::StrCat(text, " (entry created for ", nearest, earlier ? " by an earlier process)" : ")");
 }
 
 CompileScope::State& CompileScope::Current() {
@@ -79,8 +80,12 @@ void CompileLog::Tell(const CompileEvent& event) {
 void CompileLog::Add(CompileEvent event) {
   if (LogsCompiles()) Print(event);
   if (listening_.load(std::memory_order_relaxed)) Tell(event);
-  if (event.kind == CompileEvent::Kind::kWeights) return;
   std::lock_guard lock(mutex_);
+  if (event.kind == CompileEvent::Kind::kWeights) {
+    ++(event.found ? weights_.weights_found : weights_.weights_packed);
+    (event.found ? weights_.finding_seconds : weights_.packing_seconds) += event.seconds();
+    return;
+  }
   if (event.kind == CompileEvent::Kind::kPlan && !event.refused) {
     ++plans_made_;
     plan_seconds_ += event.seconds();
@@ -105,6 +110,10 @@ void CompileLog::AddTo(CacheStats* stats) const {
   stats->plan_hits += plan_hits_.load(std::memory_order_relaxed);
   stats->plans_made += plans_made_;
   stats->plan_seconds += plan_seconds_;
+  stats->weights_packed += weights_.weights_packed;
+  stats->weights_found += weights_.weights_found;
+  stats->packing_seconds += weights_.packing_seconds;
+  stats->finding_seconds += weights_.finding_seconds;
 }
 
 absl::Status SealedMiss(const CompileEvent& event) {

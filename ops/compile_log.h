@@ -76,6 +76,7 @@ class CompileLog {
   std::deque<CompileEvent> misses_;  // guarded by mutex_
   int64_t plans_made_ = 0;           // guarded by mutex_
   double plan_seconds_ = 0;          // guarded by mutex_
+  CacheStats weights_;               // guarded by mutex_; what of it concerns weights
   std::mutex listener_mutex_;
   CompileListener listener_;  // guarded by listener_mutex_
 };

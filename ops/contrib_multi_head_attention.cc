@@ -752,24 +752,23 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareFused(PrepareContext& ctx, bool q
     if (w.dtype() == DataType::kFloat) {
       kernel->weights = w;
     } else {
-      RONDO_ASSIGN_OR_RETURN(kernel->weights, ctx.weight_cache().GetOrPack(w, "float", [&]() -> absl::StatusOr<Tensor> {
-        RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kFloat, w.dims()));
-        ConvertToFloat(w, packed.mutable_data<float>());
-        return packed;
-      }));
+      RONDO_ASSIGN_OR_RETURN(kernel->weights, ctx.weight_cache().GetOrPack(
+                                                  {w}, {"float", DataType::kFloat, w.dims()}, [&](Tensor& packed) {
+                                                    ConvertToFloat(w, packed.mutable_data<float>());
+                                                    return absl::OkStatus();
+                                                  }));
     }
   }
   if (w.defined() && quantized) {
     const Tensor scale = ctx.constant(kQWeightScale);
     const Tensor zero = ctx.has_input(kQWeightZero) ? ctx.constant(kQWeightZero) : Tensor();
     if (scale.defined() && ctx.has_input(kQWeightZero) == zero.defined()) {
-      RONDO_ASSIGN_OR_RETURN(
-          kernel->weights, ctx.weight_cache().GetOrPack(w, "dequantized", [&]() -> absl::StatusOr<Tensor> {
-            RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kFloat, w.dims()));
-            RONDO_RETURN_IF_ERROR(FusedKernel::Dequantize(w, scale, zero.defined() ? &zero : nullptr, kernel->width,
-                                                          packed.mutable_data<float>()));
-            return packed;
-          }));
+      RONDO_ASSIGN_OR_RETURN(kernel->weights,
+                             ctx.weight_cache().GetOrPack(
+                                 {w, scale, zero}, {"dequantized", DataType::kFloat, w.dims()}, [&](Tensor& packed) {
+                                   return FusedKernel::Dequantize(w, scale, zero.defined() ? &zero : nullptr,
+                                                                  kernel->width, packed.mutable_data<float>());
+                                 }));
     }
   }
   ScratchLayout layout;

@@ -138,14 +138,13 @@ absl::StatusOr<Sums> AddFast(PrepareContext& ctx, PipelineBuilder& pipeline, con
   }
   Tensor weights = conv.w.constant;
   if (shift != 0) {
-    RONDO_ASSIGN_OR_RETURN(weights,
-                           ctx.weight_cache().GetOrPack(conv.w.constant, "minus 128", [&]() -> absl::StatusOr<Tensor> {
-                             RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(DataType::kInt8, g.w));
-                             const auto* source = conv.w.constant.data<uint8_t>();
-                             auto* to = t.mutable_data<uint8_t>();
-                             for (int64_t i = 0; i < t.size(); ++i) to[i] = source[i] ^ 0x80;
-                             return t;
-                           }));
+    RONDO_ASSIGN_OR_RETURN(
+        weights, ctx.weight_cache().GetOrPack({conv.w.constant}, {"minus 128", DataType::kInt8, g.w}, [&](Tensor& t) {
+          const auto* source = conv.w.constant.data<uint8_t>();
+          auto* to = t.mutable_data<uint8_t>();
+          for (int64_t i = 0; i < t.size(); ++i) to[i] = source[i] ^ 0x80;
+          return absl::OkStatus();
+        }));
   }
   RONDO_ASSIGN_OR_RETURN(Arg w, pipeline.Operand(primitive, 1, Arg::Constant(weights), onednn::ConvWeights(spec)));
   Sums result;
@@ -155,10 +154,10 @@ absl::StatusOr<Sums> AddFast(PrepareContext& ctx, PipelineBuilder& pipeline, con
   const std::optional<std::vector<int32_t>> x_zero = conv.x_zero.Constants();
   if (!x_zero || (*x_zero)[0] != 0) {
     RONDO_ASSIGN_OR_RETURN(
-        Tensor sums, ctx.weight_cache().GetOrPack(weights, "channel sums", [&]() -> absl::StatusOr<Tensor> {
-          RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(DataType::kInt32, {g.w[0]}));
+        Tensor sums,
+        ctx.weight_cache().GetOrPack({weights}, {"channel sums", DataType::kInt32, {g.w[0]}}, [&](Tensor& t) {
           SumWeights(weights.data<int8_t>(), g.w[0], Product(g.w) / g.w[0], 0, t.mutable_data<int32_t>());
-          return t;
+          return absl::OkStatus();
         }));
     result.weight_sums = Arg::Constant(std::move(sums));
   }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_join.h"
 #include "graph/file_pages.h"
+#include "graph/status.h"
 
 namespace rondo {
 namespace {
@@ -65,11 +66,6 @@ std::vector<KeyFieldChange> PrimitiveKey::ChangesFrom(const PrimitiveKey& other)
   return changes;
 }
 
-struct PrimitiveCache::KeyRecord {
-  PrimitiveKey key;
-  std::string node, binding;  // that it was created for
-};
-
 // Made under the cache's lock by the thread that creates; `value`, `status` and `bytes` are written once, before
 // `ready`.
 struct PrimitiveCache::Entry {
@@ -86,7 +82,8 @@ struct PrimitiveCache::Entry {
   std::list<std::shared_ptr<Entry>>::iterator lru_position;  // guarded by the cache's mutex
 };
 
-PrimitiveCache::KeyRecordPtr PrimitiveCache::NearestTo(const PrimitiveKey& key, const Asker& asker) const {
+PrimitiveCache::KeyRecordPtr PrimitiveCache::NearestTo(const PrimitiveKey& key, const Asker& asker,
+                                                       bool* earlier) const {
   KeyRecordPtr nearest;
   int fewest = std::numeric_limits<int>::max();
   const auto consider = [&](const KeyRecordPtr& record) {
@@ -96,8 +93,15 @@ PrimitiveCache::KeyRecordPtr PrimitiveCache::NearestTo(const PrimitiveKey& key, 
     fewest = differences;
     nearest = record;
   };
+  *earlier = false;
   for (const KeyRecordPtr& record : asker.keys) consider(record);
   if (nearest != nullptr) return nearest;
+  *earlier = true;
+  for (const KeyRecordPtr& record : recalled_) {
+    if (record->node == asker.stats.node) consider(record);
+  }
+  if (nearest != nullptr) return nearest;
+  *earlier = false;
   int compared = 0;
   for (const std::shared_ptr<Entry>& entry : lru_) {
     if (entry->record->key.op() != key.op()) continue;
@@ -107,8 +111,18 @@ PrimitiveCache::KeyRecordPtr PrimitiveCache::NearestTo(const PrimitiveKey& key, 
   return nearest;
 }
 
-void PrimitiveCache::Explain(const PrimitiveKey& key, const Asker& asker, CompileEvent* event) const {
-  const KeyRecordPtr nearest = NearestTo(key, asker);
+void PrimitiveCache::Explain(const PrimitiveKey& key, const std::string& id, const Asker& asker,
+                             CompileEvent* event) const {
+  KeyRecordPtr nearest;
+  const auto same = recalled_by_id_.find(id);
+  // One that this process has made as well was evicted since.
+  if (same != recalled_by_id_.end() && std::none_of(asker.keys.begin(), asker.keys.end(),
+                                                    [&](const auto& made) { return made->key.ToString() == id; })) {
+    nearest = same->second;
+    event->earlier = true;
+  } else {
+    nearest = NearestTo(key, asker, &event->earlier);
+  }
   if (nearest == nullptr) return;
   std::vector<std::string> origin;
   if (nearest->node != event->node) origin.push_back(absl::StrCat("node ", nearest->node));
@@ -174,10 +188,10 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
       event.operation = key.op();
       event.compiled_in = std::string(scope.binding);
       event.thread = CurrentThreadNumber();
-      Explain(key, asker, &event);
+      Explain(key, id, asker, &event);
       if (!scope.sealed) {
         entry = std::make_shared<Entry>(
-            id, std::make_shared<const KeyRecord>(KeyRecord{key, event.node, event.compiled_in}));
+            id, std::make_shared<const KnownKey>(KnownKey{key, event.node, event.compiled_in, ""}));
         lru_.push_front(entry);
         entry->lru_position = lru_.begin();
         entries_.emplace(id, entry);
@@ -251,6 +265,25 @@ absl::StatusOr<std::shared_ptr<const CachedPrimitive>> PrimitiveCache::GetOrCrea
   return made;
 }
 
+void PrimitiveCache::Recall(std::vector<KnownKey> keys) {
+  std::lock_guard lock(mutex_);
+  for (KnownKey& key : keys) {
+    auto record = std::make_shared<const KnownKey>(std::move(key));
+    if (recalled_by_id_.emplace(record->key.ToString(), record).second) recalled_.push_back(std::move(record));
+  }
+}
+
+std::vector<KnownKey> PrimitiveCache::Made() const {
+  std::vector<KnownKey> made;
+  std::lock_guard lock(mutex_);
+  for (const std::shared_ptr<Entry>& entry : lru_) {
+    if (!entry->ready.try_wait()) continue;
+    made.push_back(*entry->record);
+    made.back().implementation = entry->value == nullptr ? "refused" : entry->value->Implementation();
+  }
+  return made;
+}
+
 CacheStats PrimitiveCache::stats() const {
   CacheStats result;
   {
@@ -291,27 +324,39 @@ CacheReport PrimitiveCache::report() const {
   return report;
 }
 
-absl::StatusOr<Tensor> WeightCache::GetOrPack(const Tensor& weight, absl::string_view layout,
-                                              const std::function<absl::StatusOr<Tensor>()>& pack) {
+absl::StatusOr<Tensor> WeightCache::GetOrPack(absl::Span<const Tensor> sources, const PackedForm& form,
+                                              absl::FunctionRef<absl::Status(Tensor& packed)> fill) {
   // Views of one storage under other dims or types share its address.
-  std::string form = absl::StrCat(DataTypeName(weight.dtype()), DimsToString(weight.dims()), " ", layout);
+  std::string key = form.layout;
+  for (const Tensor& source : sources) {
+    absl::StrAppend(&key, " ", reinterpret_cast<uintptr_t>(source.raw()), DataTypeName(source.dtype()),
+                    DimsToString(source.dims()));
+  }
   std::lock_guard lock(mutex_);
-  auto key = std::make_pair(weight.raw(), std::move(form));
   auto found = packed_.find(key);
   if (found != packed_.end()) return found->second.packed;
   CompileEvent event;
   event.kind = CompileEvent::Kind::kWeights;
   event.begin_ns = SteadyNowNs();
-  absl::StatusOr<Tensor> packed = pack();
-  if (!packed.ok()) return packed.status();
+  Tensor packed;
+  if (store_ != nullptr) packed = store_->Find(sources, form);
+  const bool stored = packed.defined();
+  if (!stored) {
+    RONDO_ASSIGN_OR_RETURN(packed, Tensor::Create(form.dtype, form.dims));
+    RONDO_RETURN_IF_ERROR(fill(packed));
+    if (store_ != nullptr) store_->Add(sources, form, packed);
+    for (const Tensor& source : sources) ForgetFilePages(source.raw(), source.bytes());
+  }
   event.end_ns = SteadyNowNs();
-  ForgetFilePages(weight.raw(), weight.bytes());
+  event.found = stored;
   event.node = std::string(CompileScope::Current().node);
-  event.operation = std::string(layout);
+  event.operation = form.layout;
   event.compiled_in = std::string(CompileScope::Current().binding);
-  event.bytes = static_cast<int64_t>(packed->bytes());
+  event.bytes = static_cast<int64_t>(packed.bytes());
   event.thread = CurrentThreadNumber();
-  packed_.emplace(std::move(key), Packed{weight, *packed, {event.node, event.operation, event.bytes, event.seconds()}});
+  packed_.emplace(std::move(key), Packed{{sources.begin(), sources.end()},
+                                         packed,
+                                         {event.node, event.operation, event.bytes, stored, event.seconds()}});
   if (log_ != nullptr) log_->Add(std::move(event));
   return packed;
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
@@ -43,6 +44,13 @@ class PrimitiveKey {
  private:
   std::string op_;
   std::vector<std::pair<std::string, std::string>> fields_;
+};
+
+// A key, and what was made of it: what the cache directory keeps of a primitive.
+struct KnownKey {
+  PrimitiveKey key;
+  std::string node, binding;  // that it was made for: "prefill of 64 rows"
+  std::string implementation;
 };
 
 // What the cache holds. Derived classes are immutable once made.
@@ -75,6 +83,10 @@ class PrimitiveCache {
     return std::static_pointer_cast<const T>(*std::move(made));
   }
 
+  // Keys that earlier processes made. They have to be made again, but a miss of one is nothing new: it says so.
+  void Recall(std::vector<KnownKey> keys);
+  std::vector<KnownKey> Made() const;  // here, and still kept
+
   CompileLog& log() { return log_; }
   CacheStats stats() const;
   // The parts that the cache knows: totals, operators, nodes, keys, misses.
@@ -82,14 +94,13 @@ class PrimitiveCache {
 
  private:
   struct Entry;
-  struct KeyRecord;  // a key with what it was created for
-  using KeyRecordPtr = std::shared_ptr<const KeyRecord>;
+  using KeyRecordPtr = std::shared_ptr<const KnownKey>;
   struct Asker {
     NodeCacheStats stats;
     std::vector<KeyRecordPtr> keys;  // its last few, most recent first
   };
-  KeyRecordPtr NearestTo(const PrimitiveKey& key, const Asker& asker) const;
-  void Explain(const PrimitiveKey& key, const Asker& asker, CompileEvent* event) const;
+  KeyRecordPtr NearestTo(const PrimitiveKey& key, const Asker& asker, bool* earlier) const;
+  void Explain(const PrimitiveKey& key, const std::string& id, const Asker& asker, CompileEvent* event) const;
   void EvictBeyondLimits();
   void Erase(const std::shared_ptr<Entry>& entry);
 
@@ -100,31 +111,54 @@ class PrimitiveCache {
   absl::flat_hash_map<std::string, std::shared_ptr<Entry>> entries_;
   std::list<std::shared_ptr<Entry>> lru_;  // most recent first
   absl::flat_hash_map<std::string, Asker> askers_;
+  std::vector<KeyRecordPtr> recalled_;
+  absl::flat_hash_map<std::string, KeyRecordPtr> recalled_by_id_;
   absl::flat_hash_map<std::string, OperatorCacheStats> operators_;
   CacheStats stats_;
 };
 
-// Packed forms of constant tensors, one per (tensor, layout), shared by all plans of a model: prefill and decode must
-// not double the memory. Thread-safe; entries live as long as the cache.
+// A packed form that a kernel asks for.
+struct PackedForm {
+  std::string layout;  // names it: "dnnl:BA16a64b", "transposed"
+  DataType dtype = DataType::kUInt8;
+  Dims dims;
+};
+
+// Keeps packed weights beyond the life of a process (cachedir/). Called by one thread at a time.
+class PackedWeightStore {
+ public:
+  virtual ~PackedWeightStore() = default;
+  // What Add was given for equal sources, by whichever process; undefined: nothing, or nothing that can be trusted.
+  virtual Tensor Find(absl::Span<const Tensor> sources, const PackedForm& form) = 0;
+  // The tensors are read later: they stay as they are.
+  virtual void Add(absl::Span<const Tensor> sources, const PackedForm& form, const Tensor& packed) = 0;
+};
+
+// Packed forms of constant tensors, one per (tensors, layout), shared by all plans of a model: prefill and decode must
+// not double the memory. What follows from constants alone and is dear to find out is a packed form too. Thread-safe;
+// entries live as long as the cache.
 class WeightCache {
  public:
-  // `log` may be null.
-  explicit WeightCache(CompileLog* log = nullptr) : log_(log) {}
-  // `layout` names the packed form ("dnnl:BA16a64b", "transposed"); `pack` makes it. Holds `weight` alive.
-  absl::StatusOr<Tensor> GetOrPack(const Tensor& weight, absl::string_view layout,
-                                   const std::function<absl::StatusOr<Tensor>()>& pack);
+  // Both may be null.
+  explicit WeightCache(CompileLog* log = nullptr, std::shared_ptr<PackedWeightStore> store = nullptr)
+      : log_(log), store_(std::move(store)) {}
+  // The packed form of `sources`: a weight, then whatever else the form depends on (scales, zero points; undefined:
+  // absent). `fill` writes it into a tensor of zeros. Holds the sources alive.
+  absl::StatusOr<Tensor> GetOrPack(absl::Span<const Tensor> sources, const PackedForm& form,
+                                   absl::FunctionRef<absl::Status(Tensor& packed)> fill);
   size_t bytes() const;
   std::vector<PackedWeightStats> stats() const;  // largest first
 
  private:
   CompileLog* const log_;
+  const std::shared_ptr<PackedWeightStore> store_;
   mutable std::mutex mutex_;
   struct Packed {
-    Tensor source;
+    std::vector<Tensor> sources;
     Tensor packed;
     PackedWeightStats stats;
   };
-  absl::flat_hash_map<std::pair<const void*, std::string>, Packed> packed_;  // guarded by mutex_
+  absl::flat_hash_map<std::string, Packed> packed_;  // guarded by mutex_; by the sources' addresses and the form
 };
 
 }  // namespace rondo

@@ -140,12 +140,11 @@ absl::Status FastStep(PrepareContext& ctx, onednn::PipelineBuilder& pipeline, Qu
   if (p->b_type == DataType::kUInt8) {
     if (constant) {
       const Tensor& raw = p->b.constant;
-      RONDO_ASSIGN_OR_RETURN(Tensor shifted,
-                             ctx.weight_cache().GetOrPack(raw, "minus 128", [&]() -> absl::StatusOr<Tensor> {
-                               RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(DataType::kInt8, raw.dims()));
-                               Shift(raw.raw(), t.mutable_raw(), raw.size());
-                               return t;
-                             }));
+      RONDO_ASSIGN_OR_RETURN(Tensor shifted, ctx.weight_cache().GetOrPack(
+                                                 {raw}, {"minus 128", DataType::kInt8, raw.dims()}, [&](Tensor& t) {
+                                                   Shift(raw.raw(), t.mutable_raw(), raw.size());
+                                                   return absl::OkStatus();
+                                                 }));
       p->b = Arg::Constant(std::move(shifted));
     } else {
       int64_t count = 1;  // the last element that the view reaches
@@ -222,13 +221,14 @@ absl::Status AddQuantizedMatMul(PrepareContext& ctx, onednn::PipelineBuilder& pi
     if (p.b.from == Arg::From::kConstant) {
       RONDO_ASSIGN_OR_RETURN(
           Tensor sums,
-          ctx.weight_cache().GetOrPack(
-              p.b.constant, absl::StrCat("column sums ", DimsToString(g.b.dims), DimsToString(g.b.strides)),
-              [&]() -> absl::StatusOr<Tensor> {
-                RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(DataType::kInt32, {g.batch() * g.n}));
-                sum(p.b.constant.raw(), t.mutable_data<int32_t>());
-                return t;
-              }));
+          ctx.weight_cache().GetOrPack({p.b.constant},
+                                       {absl::StrCat("column sums ", DimsToString(g.b.dims), DimsToString(g.b.strides)),
+                                        DataType::kInt32,
+                                        {g.batch() * g.n}},
+                                       [&](Tensor& t) {
+                                         sum(p.b.constant.raw(), t.mutable_data<int32_t>());
+                                         return absl::OkStatus();
+                                       }));
       column_sums = Arg::Constant(std::move(sums));
     } else {
       column_sums = pipeline.Scratch(bytes);

@@ -499,25 +499,18 @@ KernelOr MakeRecurrent(PrepareContext& ctx, RecurrentSpec s) {
   }
   Tensor packed_w, packed_r;
   std::string layout = absl::StrCat("recurrent:", Gates(s.cell), std::is_same_v<C, double> ? ":plain" : ":panels");
-  auto pack = [&](int64_t size, auto fill) {
-    return [&s, size, fill]() -> absl::StatusOr<Tensor> {
-      RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(kComputed, {size}));
-      fill(s, t.mutable_data<C>());
-      return t;
-    };
+  const auto pack = [&](const Tensor& weight, absl::string_view which, int64_t size, auto fill) {
+    return ctx.weight_cache().GetOrPack({weight}, {absl::StrCat(layout, which), kComputed, {size}}, [&](Tensor& t) {
+      fill(s, weight, t.mutable_data<C>());
+      return absl::OkStatus();
+    });
   };
   Tensor w = ctx.constant(1), r = ctx.constant(2);
   if (w.defined()) {
-    RONDO_ASSIGN_OR_RETURN(
-        packed_w, ctx.weight_cache().GetOrPack(
-                      w, layout + ":W",
-                      pack(s.directions * PackedInput<C>(s), [&](auto& spec, C* to) { PackInput<C>(spec, w, to); })));
+    RONDO_ASSIGN_OR_RETURN(packed_w, pack(w, ":W", s.directions * PackedInput<C>(s), PackInput<C>));
   }
   if (r.defined()) {
-    RONDO_ASSIGN_OR_RETURN(
-        packed_r, ctx.weight_cache().GetOrPack(r, layout + ":R",
-                                               pack(s.directions * PackedRecurrence<C>(s),
-                                                    [&](auto& spec, C* to) { PackRecurrence<C>(spec, r, to); })));
+    RONDO_ASSIGN_OR_RETURN(packed_r, pack(r, ":R", s.directions * PackedRecurrence<C>(s), PackRecurrence<C>));
   }
   int64_t width = s.gates * s.hidden, total = 0;
   // X may have no elements and yet many steps.

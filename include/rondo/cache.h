@@ -24,6 +24,9 @@ struct CacheStats {
   // Plans: one per binding of shapes. A run whose shapes have a plan is a hit.
   int64_t plan_hits = 0, plans_made = 0;
   double plan_seconds = 0;  // the creations in them included
+  // Packed forms of weights: made here, or found in the cache directory.
+  int64_t weights_packed = 0, weights_found = 0;
+  double packing_seconds = 0, finding_seconds = 0;
   CacheLimits limits;
 };
 
@@ -51,7 +54,8 @@ struct PackedWeightStats {
   std::string node;    // that asked first
   std::string layout;  // the packed form
   int64_t bytes = 0;
-  double packing_seconds = 0;
+  bool found = false;          // in the cache directory
+  double packing_seconds = 0;  // or of finding it
 };
 
 // A field of a key that differs. "" stands for a field that the other key does not have.
@@ -65,12 +69,14 @@ struct CompileEvent {
   Kind kind = Kind::kPrimitive;
   bool hit = false;
   bool refused = false;     // a miss that made nothing: an error, or fail-on-miss
+  bool found = false;       // packed weights that were not packed, but found in the cache directory
   std::string node;         // who asked; of a plan: the part of the graph
   std::string operation;    // "MatMul"; the layout of weights; "plan"
   std::string compiled_in;  // the shapes whose compilation asked: "prefill of 64 rows"
   // Of a miss: the nearest key that is or was known, the node's own first, and what sets this one apart. Without any
-  // `nearest` is empty; without changes the entry was evicted.
-  std::string nearest;  // what that entry was created for
+  // `nearest` is empty; without changes the entry was evicted or, with `earlier`, is to be made again.
+  std::string nearest;   // what that entry was created for
+  bool earlier = false;  // by an earlier process, as the cache directory tells
   std::vector<KeyFieldChange> changes;
   std::string implementation;
   int64_t bytes = 0;
@@ -84,6 +90,19 @@ struct CompileEvent {
 // May be called from any thread; must not call back into the model.
 using CompileListener = std::function<void(const CompileEvent&)>;
 
+// What a model has to do with the cache directory.
+struct CacheDirectoryReport {
+  std::string path;   // "": there is none
+  std::string entry;  // folder in it: of this model, machine and version
+  // What was wrong, and was worked around: the folder itself, damaged or foreign files, what could not be written.
+  std::vector<std::string> problems;
+  double identify_seconds = 0;  // digests of the model's files
+  int64_t bytes_found = 0;      // of packed weights
+  int64_t bytes_written = 0;
+  double write_seconds = 0;
+  int64_t keys_known = 0;  // that earlier processes made
+};
+
 // All of it at one moment.
 struct CacheReport {
   CacheStats totals;
@@ -93,6 +112,7 @@ struct CacheReport {
   std::vector<PackedWeightStats> weights;     // largest first
   std::vector<CompileEvent> misses;           // of primitives and plans, oldest first; the last few hundred
   int64_t weight_bytes = 0, arena_bytes = 0;  // arenas: as planned, of the plans that are kept
+  CacheDirectoryReport directory;
 };
 
 // A small number for each thread that asked, from 1 on, for traces.

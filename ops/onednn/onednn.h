@@ -109,6 +109,8 @@ absl::StatusOr<PrimitivePtr> Reorder(PrepareContext& ctx, const Layout& from, co
 // Whether this CPU multiplies int8 without the 16-bit saturation of older instruction sets.
 bool HasExactInt8();
 bool HasBFloat16();
+// The library and the instruction set that it may use: "oneDNN 2.6.3 avx512_core_bf16".
+std::string LibraryText();
 
 // Where an argument lies when Run is called.
 struct Arg {

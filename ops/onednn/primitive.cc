@@ -14,9 +14,30 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
+// The library's own names; a set that they lack is told by its number.
 std::string IsaText() {
-  static const std::string* const text = new std::string(absl::StrCat(static_cast<int>(dnnl::get_effective_cpu_isa())));
-  return *text;
+  using Isa = dnnl::cpu_isa;
+  const Isa isa = dnnl::get_effective_cpu_isa();
+  switch (isa) {
+    case Isa::sse41:
+      return "sse41";
+    case Isa::avx:
+      return "avx";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx2_vnni:
+      return "avx2_vnni";
+    case Isa::avx512_core:
+      return "avx512_core";
+    case Isa::avx512_core_vnni:
+      return "avx512_core_vnni";
+    case Isa::avx512_core_bf16:
+      return "avx512_core_bf16";
+    case Isa::avx512_core_amx:
+      return "avx512_core_amx";
+    default:
+      return absl::StrCat("isa_", static_cast<int>(isa));
+  }
 }
 
 std::string PostOpsText(const std::vector<PostOp>& post_ops) {
@@ -307,7 +328,8 @@ absl::StatusOr<dnnl::primitive_attr> MakeAttributes(const std::vector<PostOp>& p
 void AddCommonFields(PrepareContext& ctx, const std::vector<PostOp>& post_ops, PrimitiveKey* key) {
   key->Add("post_ops", absl::string_view(PostOpsText(post_ops)));
   key->Add("threads", ctx.threads());
-  key->Add("isa", absl::string_view(IsaText()));
+  static const auto* const isa = new std::string(IsaText());
+  key->Add("isa", absl::string_view(*isa));
 }
 
 absl::StatusOr<PrimitivePtr> Reorder(PrepareContext& ctx, const Layout& from, const Layout& to) {
@@ -323,6 +345,11 @@ absl::StatusOr<PrimitivePtr> Reorder(PrepareContext& ctx, const Layout& from, co
     std::vector<std::pair<int, Md>> args = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
     return std::make_shared<const DnnlPrimitive>(pd, dnnl::reorder(pd), std::move(args));
   });
+}
+
+std::string LibraryText() {
+  const dnnl_version_t* const version = dnnl_version();
+  return absl::StrCat("oneDNN ", version->major, ".", version->minor, ".", version->patch, " ", IsaText());
 }
 
 bool HasExactInt8() {
@@ -385,8 +412,7 @@ absl::StatusOr<Arg> PipelineBuilder::Operand(const PrimitivePtr& primitive, int 
   if (raw.from == Arg::From::kConstant) {
     if (have == want && !half) return raw;
     const Tensor& weight = raw.constant;
-    auto pack = [&]() -> absl::StatusOr<Tensor> {
-      RONDO_ASSIGN_OR_RETURN(Tensor packed, Tensor::Create(DataType::kUInt8, {static_cast<int64_t>(want.get_size())}));
+    auto pack = [&](Tensor& packed) -> absl::Status {
       Tensor converted;
       const void* source = weight.raw();
       if (half) {
@@ -395,11 +421,12 @@ absl::StatusOr<Arg> PipelineBuilder::Operand(const PrimitivePtr& primitive, int 
         source = converted.raw();
       }
       ScopedThreads threads(ctx_.threads());
-      RONDO_RETURN_IF_ERROR(ReorderNow(have, source, want, packed.mutable_raw()));
-      return packed;
+      return ReorderNow(have, source, want, packed.mutable_raw());
     };
-    RONDO_ASSIGN_OR_RETURN(Tensor packed, ctx_.weight_cache().GetOrPack(
-                                              weight, absl::StrCat(layout.ToString(), "->", LayoutText(want)), pack));
+    const PackedForm form = {absl::StrCat(layout.ToString(), "->", LayoutText(want)),
+                             DataType::kUInt8,
+                             {static_cast<int64_t>(want.get_size())}};
+    RONDO_ASSIGN_OR_RETURN(Tensor packed, ctx_.weight_cache().GetOrPack({weight}, form, pack));
     return Arg::Constant(std::move(packed));
   }
   Arg source = raw;
@@ -428,11 +455,11 @@ absl::StatusOr<Arg> PipelineBuilder::AsFloat(const Arg& arg, DataType dtype, int
   if (dtype == DataType::kFloat) return arg;
   if (arg.from == Arg::From::kConstant) {
     RONDO_ASSIGN_OR_RETURN(Tensor converted,
-                           ctx_.weight_cache().GetOrPack(arg.constant, "float32", [&]() -> absl::StatusOr<Tensor> {
-                             RONDO_ASSIGN_OR_RETURN(Tensor t, Tensor::Create(DataType::kFloat, arg.constant.dims()));
-                             ToFloat32(dtype, arg.constant.raw(), t.mutable_data<float>(), t.size());
-                             return t;
-                           }));
+                           ctx_.weight_cache().GetOrPack(
+                               {arg.constant}, {"float32", DataType::kFloat, arg.constant.dims()}, [&](Tensor& t) {
+                                 ToFloat32(dtype, arg.constant.raw(), t.mutable_data<float>(), t.size());
+                                 return absl::OkStatus();
+                               }));
     return Arg::Constant(std::move(converted));
   }
   Arg buffer = Scratch(sizeof(float) * static_cast<size_t>(count));

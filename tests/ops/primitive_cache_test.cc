@@ -268,7 +268,8 @@ TEST_F(ExplanationTest, AListenerIsToldOfHitsMissesAndPacking) {
   Miss(Key(64), "y", "prefill");
   WeightCache weights(&cache_.log());
   const Tensor weight = Tensor::Make(DataType::kFloat, {4});
-  ASSERT_TRUE(weights.GetOrPack(weight, "packed", [&] { return absl::StatusOr<Tensor>(weight); }).ok());
+  const PackedForm form = {"packed", DataType::kUInt8, {8}};
+  ASSERT_TRUE(weights.GetOrPack({weight}, form, [](Tensor&) { return absl::OkStatus(); }).ok());
   cache_.log().SetListener(nullptr);
   Miss(Key(65), "x", "prefill");
   ASSERT_EQ(events.size(), 3);
@@ -284,16 +285,21 @@ TEST(WeightCacheTest, PacksATensorOncePerLayout) {
   WeightCache cache;
   Tensor weight = Tensor::Make(DataType::kFloat, {4});
   int packs = 0;
-  auto pack = [&]() -> absl::StatusOr<Tensor> {
-    ++packs;
-    return Tensor::Make(DataType::kUInt8, {64});
+  const auto pack = [&](absl::Span<const Tensor> sources, const char* layout) {
+    return *cache.GetOrPack(sources, {layout, DataType::kUInt8, {64}}, [&](Tensor&) {
+      ++packs;
+      return absl::OkStatus();
+    });
   };
-  Tensor first = *cache.GetOrPack(weight, "a", pack);
-  EXPECT_EQ(cache.GetOrPack(weight, "a", pack)->raw(), first.raw());
-  EXPECT_NE(cache.GetOrPack(weight, "b", pack)->raw(), first.raw());
-  EXPECT_NE(cache.GetOrPack(weight.Reshaped({2, 2}), "a", pack)->raw(), first.raw());
-  EXPECT_EQ(packs, 3);
-  EXPECT_EQ(cache.bytes(), 192);
+  const Tensor first = pack({weight}, "a");
+  EXPECT_EQ(pack({weight}, "a").raw(), first.raw());
+  EXPECT_NE(pack({weight}, "b").raw(), first.raw());
+  EXPECT_NE(pack({weight.Reshaped({2, 2})}, "a").raw(), first.raw());
+  // One weight with two tables of scales makes two packed forms.
+  const Tensor scales = Tensor::Make(DataType::kFloat, {4}), others = Tensor::Make(DataType::kFloat, {4});
+  EXPECT_NE(pack({weight, scales}, "a").raw(), pack({weight, others}, "a").raw());
+  EXPECT_EQ(packs, 5);
+  EXPECT_EQ(cache.bytes(), 5 * 64u);
 }
 
 }  // namespace
