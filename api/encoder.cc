@@ -25,6 +25,11 @@ absl::StatusOr<std::unique_ptr<EncoderSide>> EncoderSide::Load(const ModelFolder
   return std::unique_ptr<EncoderSide>(new EncoderSide(std::move(encoder), std::move(first)));
 }
 
+absl::Status EncoderSide::SaveCache() const {
+  RONDO_RETURN_IF_ERROR(encoder_.SaveCache());
+  return first_decoder_.SaveCache();
+}
+
 absl::StatusOr<std::vector<RuntimeValue>> EncoderSide::Run(const Decoder& decoder, absl::Span<const int64_t> ids,
                                                            const NamedTensors& inputs, int64_t start_token) {
   NamedTensors known;  // everything that a decoder may ask for, by its name there

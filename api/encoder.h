@@ -22,6 +22,7 @@ class EncoderSide {
   // What `decoder` asks for besides tokens and its own cache, for one prompt: `ids` of a text, or `inputs` by name.
   absl::StatusOr<std::vector<RuntimeValue>> Run(const Decoder& decoder, absl::Span<const int64_t> ids,
                                                 const NamedTensors& inputs, int64_t start_token);
+  absl::Status SaveCache() const;
 
  private:
   EncoderSide(Model encoder, Model first_decoder)

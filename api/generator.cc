@@ -55,6 +55,7 @@ struct Generator::Impl {
   GeneratorOptions options;
   ModelFolder folder;
   std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<ModelCache> cache;  // of the decoder; after it: it looks at it when it goes
   std::unique_ptr<EncoderSide> encoder;
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::vector<std::string> warnings;
@@ -92,6 +93,7 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   model.follow_links = options.follow_links;
   model.disabled_rewrites = options.disabled_rewrites;
   model.cache = options.cache;
+  model.cache_dir = options.cache_dir;
   RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, model));
   for (const std::string& warning : imported.warnings) warnings.push_back(warning);
   DecoderOptions decoder_options;
@@ -100,9 +102,11 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   // Every bucket keeps its plan.
   decoder_options.program.max_plans +=
       static_cast<int64_t>(options.prefill_rows.size() + options.decode_batches.size());
+  cache = std::make_unique<ModelCache>(model, imported, &decoder_options.program);
   absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder_options);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(folder.decoder, ": "));
   decoder = *std::move(made);
+  cache->Attach(&decoder->program());
   if (!folder.encoder.empty()) {
     RONDO_ASSIGN_OR_RETURN(encoder, EncoderSide::Load(folder, model));
     if (folder.decoder_start_token < 0) {
@@ -243,6 +247,8 @@ absl::Status Generator::Impl::Precompile(absl::Span<const LoopRequest> requests)
   RONDO_ASSIGN_OR_RETURN(const std::vector<PrecompiledShape> shapes, runner.Precompile(options.precompile_progress));
   precompiled_shapes = static_cast<int64_t>(shapes.size());
   precompile_seconds = SecondsSince(begin);
+  // A server may never end in an orderly way. What could not be written is among the report's problems.
+  (void)cache->Save();
   return absl::OkStatus();
 }
 
@@ -388,7 +394,15 @@ absl::StatusOr<GenerationResult> Generator::Generate(absl::Span<const Prompt> pr
   return result;
 }
 
-CacheReport Generator::cache_report() const { return impl_->decoder->program().Report(); }
+CacheReport Generator::cache_report() const {
+  CacheReport report = impl_->decoder->program().Report();
+  impl_->cache->Report(&report);
+  return report;
+}
+absl::Status Generator::SaveCache() const {
+  RONDO_RETURN_IF_ERROR(impl_->cache->Save());
+  return impl_->encoder == nullptr ? absl::OkStatus() : impl_->encoder->SaveCache();
+}
 void Generator::SetCompileListener(CompileListener listener) {
   impl_->decoder->program().primitives().log().SetListener(std::move(listener));
 }

@@ -75,9 +75,12 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   }
   std::vector<std::string> names;
   for (const Value* output : imported.graph->outputs()) names.push_back(output->name());
-  absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), ProgramOptionsOf(options));
+  ProgramOptions program_options = ProgramOptionsOf(options);
+  impl.cache = std::make_unique<ModelCache>(options, imported, &program_options);
+  absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), program_options);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(file, ": "));
   impl.program = *std::move(made);
+  impl.cache->Attach(impl.program.get());
   for (size_t i = 0; i < names.size(); ++i) {
     const ValueType& declared = imported.declared_outputs[i];
     const ValueType& inferred = impl.program->graph().outputs()[i]->type();
@@ -174,7 +177,31 @@ absl::StatusOr<PlanInfo> Model::Prepare(const std::map<std::string, std::vector<
 }
 
 CacheStats Model::cache_counters() const { return impl_->program->primitives().stats(); }
-CacheReport Model::cache_report() const { return impl_->program->Report(); }
+absl::StatusOr<int64_t> Model::PrepareKnown(
+    const std::function<void(int64_t done, int64_t total, absl::string_view next)>& progress) const {
+  const std::vector<PlanShapes> known = impl_->cache->known_shapes();
+  const int64_t total = std::min<int64_t>(static_cast<int64_t>(known.size()), impl_->options.max_plans);
+  for (int64_t i = 0; i < total; ++i) {
+    std::map<std::string, std::vector<int64_t>> dims;
+    std::string name;
+    for (const auto& [input, of_input] : known[i]) {
+      dims[input].assign(of_input.begin(), of_input.end());
+      absl::StrAppend(&name, name.empty() ? "" : ", ", input, DimsToString(of_input));
+    }
+    if (progress) progress(i, total, name);
+    RONDO_RETURN_IF_ERROR(Prepare(dims).status());
+  }
+  if (progress) progress(total, total, "");
+  return total;
+}
+
+absl::Status Model::SaveCache() const { return impl_->cache->Save(); }
+
+CacheReport Model::cache_report() const {
+  CacheReport report = impl_->program->Report();
+  impl_->cache->Report(&report);
+  return report;
+}
 void Model::SetCompileListener(CompileListener listener) const {
   impl_->program->primitives().log().SetListener(std::move(listener));
 }

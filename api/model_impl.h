@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/model_cache.h"
 #include "executor/program.h"
 #include "importer/importer.h"
 #include "ops/primitive_cache.h"
@@ -21,6 +22,7 @@ struct Model::Impl {
   std::vector<ValueType> input_types;
   std::vector<ValueType> output_types;
   std::unique_ptr<Program> program;
+  std::unique_ptr<ModelCache> cache;  // after the program: it looks at it when it goes
 };
 
 // For the tools: what the public API has no need to show.

@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(objects)
-foreach(folder graph kvcache ops importer executor text api)
+foreach(folder graph kvcache ops importer executor cachedir text api)
   get_target_property(type rondo_${folder} TYPE)
   if(NOT type STREQUAL "INTERFACE_LIBRARY")
     list(APPEND objects $<TARGET_OBJECTS:rondo_${folder}>)
@@ -20,7 +20,7 @@ target_include_directories(rondo_library PUBLIC
 # Abseil is in the headers; the rest only needs to be linked.
 target_link_libraries(rondo_library PUBLIC absl::status absl::statusor absl::strings absl::inlined_vector absl::span)
 target_link_libraries(rondo_library PRIVATE absl::flat_hash_map absl::btree absl::synchronization absl::function_ref
-  absl::str_format ${RONDO_ONNX} protobuf::libprotobuf DNNL::dnnl re2::re2 ICU::uc ICU::i18n ${RONDO_IMAGE_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads)
+  absl::str_format absl::time ${RONDO_ONNX} protobuf::libprotobuf DNNL::dnnl re2::re2 ICU::uc ICU::i18n ${RONDO_XXHASH} ${RONDO_IMAGE_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads)
 if(RONDO_SANITIZE)
   target_link_options(rondo_library PUBLIC -fsanitize=${RONDO_SANITIZE})
 endif()

@@ -56,3 +56,19 @@ function(rondo_folder name)
   target_include_directories(rondo_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
   target_link_libraries(rondo_${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE} rondo_options)
 endfunction()
+
+# rondo_packing_version(TARGET FOLDER): gives TARGET the header rondo_packing_version.h, whose version changes with the
+# sources below FOLDER.
+function(rondo_packing_version target folder)
+  set(directory ${CMAKE_CURRENT_BINARY_DIR}/generated)
+  set(header ${directory}/rondo_packing_version.h)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc
+       ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.h)
+  add_custom_command(OUTPUT ${header}
+    COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${CMAKE_CURRENT_SOURCE_DIR}/${folder} -DVERSION=${PROJECT_VERSION}
+            -DOUTPUT=${header} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/PackingVersion.cmake
+    DEPENDS ${sources} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/PackingVersion.cmake
+    COMMENT "Digesting ${folder}/" VERBATIM)
+  target_sources(${target} PRIVATE ${header})
+  target_include_directories(${target} PRIVATE ${directory})
+endfunction()

@@ -88,7 +88,7 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> 
   resources.max_loop_iterations = options.max_loop_iterations;
   program->primitives_ =
       options.primitives != nullptr ? options.primitives : std::make_shared<PrimitiveCache>(options.cache);
-  program->weights_ = std::make_unique<WeightCache>(&program->primitives_->log());
+  program->weights_ = std::make_unique<WeightCache>(&program->primitives_->log(), options.weight_store);
   resources.primitives = program->primitives_.get();
   resources.weights = program->weights_.get();
   ScopedThreads threads(resources.threads);

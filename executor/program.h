@@ -21,6 +21,8 @@ struct ProgramOptions {
   int64_t max_loop_iterations = 10'000'000;
   CacheLimits cache;                           // of a cache of its own
   std::shared_ptr<PrimitiveCache> primitives;  // shared with other programs; null: its own
+  // Where packed weights are looked for before they are packed, and kept; null: nowhere.
+  std::shared_ptr<PackedWeightStore> weight_store;
   // Called on the rewritten graph; what it returns is rewritten once more. Not called with `plain`.
   std::function<absl::StatusOr<std::unique_ptr<Graph>>(std::unique_ptr<Graph> graph, const RewriteContext& context)>
       transform;

@@ -85,6 +85,15 @@ RegionExecutable::Shapes RegionExecutable::ShapesOf(absl::Span<const Fact> facts
   return shapes;
 }
 
+std::map<std::string, Dims> RegionExecutable::DimsOf(absl::Span<const Fact> facts) const {
+  std::map<std::string, Dims> dims;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    if (region_.inputs[i] == nullptr || !facts[i].type.has_known_shape()) continue;
+    dims[region_.inputs[i]->name()] = facts[i].type.shape->ToDims();
+  }
+  return dims;
+}
+
 std::string RegionExecutable::ShapesText(const Shapes& shapes) {
   std::string text = absl::StrJoin(absl::MakeSpan(shapes).subspan(0, std::min(shapes.size(), kMaxShownInputs)), ", ",
                                    absl::PairFormatter(" "));
@@ -145,7 +154,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> RegionExecutable::BindKey(const std:
   }
   if (plan.ok()) {
     event.bytes = static_cast<int64_t>((*plan)->statistics.arena_bytes);
-    plans_.push_front({key, std::move(shapes), event.compiled_in, *plan});
+    plans_.push_front({key, std::move(shapes), DimsOf(facts), event.compiled_in, *plan});
   }
   resources_.primitives->log().Add(std::move(event));
   if (!plan.ok()) return plan.status();
@@ -198,6 +207,13 @@ std::vector<std::shared_ptr<const Plan>> RegionExecutable::plans() const {
   std::vector<std::shared_ptr<const Plan>> plans;
   for (const Bound& bound : plans_) plans.push_back(bound.plan);
   return plans;
+}
+
+std::vector<std::map<std::string, Dims>> RegionExecutable::bindings() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::map<std::string, Dims>> bindings;
+  for (const Bound& bound : plans_) bindings.push_back(bound.dims);
+  return bindings;
 }
 
 void RegionExecutable::DropPlans() {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -54,6 +55,8 @@ class RegionExecutable {
   const Region& region() const { return region_; }
   // Every plan bound so far that is still kept.
   std::vector<std::shared_ptr<const Plan>> plans() const;
+  // The dims of the tensors that each of them is bound to, by the name of the input; most recently used first.
+  std::vector<std::map<std::string, Dims>> bindings() const;
   // Forgets them; sessions keep those that they have run.
   void DropPlans();
 
@@ -62,11 +65,13 @@ class RegionExecutable {
   struct Bound {
     std::vector<int64_t> key;
     Shapes shapes;
+    std::map<std::string, Dims> dims;
     std::string compiled_in;  // the outermost binding that needed it
     std::shared_ptr<const Plan> plan;
   };
   absl::StatusOr<PlanInstance*> InstanceFor(absl::Span<const RuntimeValue* const> inputs, RegionState* state);
   Shapes ShapesOf(absl::Span<const Fact> facts) const;
+  std::map<std::string, Dims> DimsOf(absl::Span<const Fact> facts) const;
   static std::string ShapesText(const Shapes& shapes);
   CompileEvent MissOf(const Shapes& shapes) const;
   void MakeKey(absl::Span<const RuntimeValue* const> inputs, std::vector<int64_t>* key) const;

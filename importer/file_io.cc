@@ -106,7 +106,8 @@ absl::StatusOr<std::shared_ptr<const FileBytes>> Map(int fd, size_t size) {
   return std::shared_ptr<const FileBytes>(std::move(bytes));
 }
 
-absl::StatusOr<std::shared_ptr<const FileBytes>> ReadRegularFile(const std::string& path, uint64_t limit) {
+absl::StatusOr<std::shared_ptr<const FileBytes>> ReadRegularFile(const std::string& path, uint64_t limit,
+                                                                 FileVersion* version) {
   if (path.find('\0') != std::string::npos) return InvalidArgument("the path holds a NUL byte");
   RONDO_ASSIGN_OR_RETURN(const int fd, OpenAt(AT_FDCWD, path.c_str(), kOpenFlags));
   FdCloser closer(fd);
@@ -117,6 +118,7 @@ absl::StatusOr<std::shared_ptr<const FileBytes>> ReadRegularFile(const std::stri
   if (size > limit) {
     return ResourceExhausted("model file ", size, " bytes, limit ", limit, "; use external data");
   }
+  if (version != nullptr) *version = FileVersion::Of(info);
   return ReadAll(fd, size);
 }
 
@@ -215,6 +217,11 @@ absl::StatusOr<std::shared_ptr<const FileBytes>> ExternalFiles::Open(absl::strin
       size < kMapFromBytes ? ReadAll(*opened, size) : Map(*opened, size);
   if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat(where, ": "));
   files_[path] = *bytes;
+  opened_.push_back({absl::StrCat(base_directory_, "/", path), FileVersion::Of(info), nullptr, nullptr});
+  if ((*bytes)->mapped()) {
+    opened_.back().data = (*bytes)->data();
+    opened_.back().mapping = *bytes;
+  }
   total_bytes_ += size;
   return bytes;
 }

@@ -11,10 +11,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "graph/source_file.h"
 
 namespace rondo {
 
@@ -29,6 +31,7 @@ class FileBytes {
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
   absl::string_view view() const { return absl::string_view(reinterpret_cast<const char*>(data_), size_); }
+  bool mapped() const { return mapped_; }
 
  private:
   friend absl::StatusOr<std::shared_ptr<const FileBytes>> ReadAll(int fd, size_t size);
@@ -41,7 +44,9 @@ class FileBytes {
 
 // Reads a regular file. Errors: NotFound, PermissionDenied, InvalidArgument `not a regular file`, ResourceExhausted
 // when it exceeds `limit` bytes.
-absl::StatusOr<std::shared_ptr<const FileBytes>> ReadRegularFile(const std::string& path, uint64_t limit);
+// `version`, if not null, gets what the system says of the file that was read.
+absl::StatusOr<std::shared_ptr<const FileBytes>> ReadRegularFile(const std::string& path, uint64_t limit,
+                                                                 FileVersion* version = nullptr);
 
 // The folder part of a path, "." when there is none.
 std::string DirectoryOf(const std::string& path);
@@ -62,6 +67,7 @@ class ExternalFiles {
   // Each file is opened once; the bytes live as long as somebody holds them or this object.
   absl::StatusOr<std::shared_ptr<const FileBytes>> Open(absl::string_view location);
   uint64_t total_bytes() const { return total_bytes_; }  // of all files opened
+  const std::vector<SourceFile>& opened() const { return opened_; }
 
  private:
   absl::StatusOr<int> OpenBeneath(const std::string& path);
@@ -72,6 +78,7 @@ class ExternalFiles {
   int directory_fd_ = -1;
   uint64_t total_bytes_ = 0;
   absl::flat_hash_map<std::string, std::shared_ptr<const FileBytes>> files_;
+  std::vector<SourceFile> opened_;
 };
 
 }  // namespace rondo

@@ -120,6 +120,7 @@ absl::StatusOr<ImportedModel> ImportParsed(onnx::ModelProto* model, const std::s
   result.declared_outputs = builder.declared_outputs();
   result.overridable_inputs = builder.overridable_inputs();
   result.external_bytes = static_cast<int64_t>(tensors.external_bytes());
+  result.files = files.opened();
   result.warnings.insert(result.warnings.end(), tensors.notes().begin(), tensors.notes().end());
   return result;
 }
@@ -140,12 +141,14 @@ absl::StatusOr<ImportedModel> ImportBytes(std::shared_ptr<const FileBytes> file,
 
 absl::StatusOr<ImportedModel> ImportModel(const std::string& path, const ImportOptions& options) {
   const std::string where = absl::StrCat(Printable(path), ": ");
-  absl::StatusOr<std::shared_ptr<const FileBytes>> file = ReadRegularFile(path, kMaxModelBytes);
+  SourceFile source{path, {}, nullptr, nullptr};
+  absl::StatusOr<std::shared_ptr<const FileBytes>> file = ReadRegularFile(path, kMaxModelBytes, &source.version);
   if (!file.ok()) return Annotate(file.status(), where);
   const absl::string_view bytes = (*file)->view();
   absl::StatusOr<ImportedModel> model = ImportBytes(*std::move(file), bytes, DirectoryOf(path), options);
   if (!model.ok()) return Annotate(model.status(), where);
   model->file_bytes = static_cast<int64_t>(bytes.size());
+  model->files.insert(model->files.begin(), std::move(source));
   return model;
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "graph/graph.h"
+#include "graph/source_file.h"
 
 namespace rondo {
 
@@ -45,8 +46,9 @@ struct ImportedModel {
   // here, and no inputs.
   std::vector<std::string> overridable_inputs;
   std::vector<std::string> warnings;
-  int64_t file_bytes = 0;      // of the .onnx file
-  int64_t external_bytes = 0;  // of the external data that it refers to
+  std::vector<SourceFile> files;  // the .onnx file, if there was one, then external data as it was met
+  int64_t file_bytes = 0;         // of the .onnx file
+  int64_t external_bytes = 0;     // of the external data that it refers to
 };
 
 // Reads a model file; external data is mapped read-only. Does not check that operators are supported (InferGraph does).

@@ -1,8 +1,10 @@
-// rondo cache: what the primitive cache does for a model. Each subcommand is a row of the table at the end.
+// rondo cache: what the primitive cache does for a model, and what of it is kept on disk. Each subcommand is a row of
+// the table at the end.
 #include <CLI/CLI.hpp>
 #include <memory>
 
 #include "graph/status.h"
+#include "tools/cache_dir.h"
 #include "tools/cache_profile.h"
 #include "tools/cache_profile_report.h"
 #include "tools/command.h"
@@ -66,6 +68,7 @@ std::function<int()> DeclareProfile(CLI::App& app) {
   app.add_option("--html", command->html, "Write one page with pictures and tables")->type_name("FILE");
   app.add_option("--trace", command->trace, "Write a timeline in Chrome's format")->type_name("FILE");
   AddModelOptions(app, &o.load);
+  AddCacheDirOption(app, &o.load.cache_dir);
   app.footer(
       "Exit code 1: a verdict fails.\n"
       "Examples:\n"
@@ -80,6 +83,9 @@ std::function<int()> DeclareProfile(CLI::App& app) {
 
 constexpr Command kSubcommands[] = {
     {"profile", "Compile a model's shapes ahead, call each twice, and judge what the cache did", DeclareProfile},
+    {"ls", "List what a cache directory holds", DeclareCacheLs},
+    {"verify", "Compare every digest in a cache directory", DeclareCacheVerify},
+    {"prune", "Remove old, large or damaged entries of a cache directory", DeclareCachePrune},
 };
 
 }  // namespace

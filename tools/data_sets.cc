@@ -68,7 +68,10 @@ class DataSetRun {
     tolerance_ = *tolerance;
     const std::map<int64_t, fs::path> sets = Numbered(folder_, "test_data_set_", "");
     if (sets.empty()) return BadInput("no test_data_set_* in this folder");
-    absl::StatusOr<Model> model = Model::Load(folder_.string(), options_.model);
+    // Data sets are run once: nothing is to be kept of them.
+    ModelOptions model_options = options_.model;
+    model_options.cache_dir = kNoCacheDir;
+    absl::StatusOr<Model> model = Model::Load(folder_.string(), model_options);
     if (!model.ok()) return FromLoad(model.status());
     Session session(*model);
     for (const auto& [number, path] : sets) {

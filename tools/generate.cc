@@ -17,6 +17,7 @@
 #include "graph/status.h"
 #include "rondo/generator.h"
 #include "tools/allocation_counter.h"
+#include "tools/cache_dir.h"
 #include "tools/command.h"
 #include "tools/files.h"
 #include "tools/npy.h"
@@ -213,7 +214,7 @@ std::string TimingsText(const GenerationResult& result) {
   return text + "\n";
 }
 
-Json ToJson(const GenerationResult& result) {
+Json ToJson(const GenerationResult& result, const CacheReport& report) {
   Json sequences = Json::array();
   for (const GeneratedSequence& s : result.sequences) {
     Json sequence = {{"prompt", s.prompt},
@@ -259,6 +260,7 @@ Json ToJson(const GenerationResult& result) {
                  {"plan_seconds", c.plan_seconds},
                  {"misses_after_warmup", result.misses_after_warmup}}}};
   if (!kv.in_place) json["kv_cache"]["why_growing"] = kv.why_growing;
+  if (!report.directory.path.empty()) json["cache_directory"] = CacheDirectoryJson(report);
   return json;
 }
 
@@ -318,17 +320,22 @@ absl::Status Generate(const GenerateCommand& command) {
     trace.AddPhase("generate", begin, NowNs());
     RONDO_RETURN_IF_ERROR(WriteFile(command.trace, trace.ToJson()));
   }
-  if (command.json) {
-    Print(ToJson(result).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-    return absl::OkStatus();
-  }
   if (streams) {
     Print("\n");
-  } else {
+  } else if (!command.json) {
     PrintSequences(result, has_text);
   }
+  std::fflush(stdout);
+  // The text is out: nobody waits while the cache directory is written.
+  (void)generator.SaveCache();  // its error is among the problems
+  const CacheReport report = generator.cache_report();
+  WarnOfCacheProblems(report.directory);
+  if (command.json) {
+    Print(ToJson(result, report).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return absl::OkStatus();
+  }
   if (cancelled.load()) absl::FPrintF(stderr, "rondo: interrupted\n");
-  if (command.timings) absl::FPrintF(stderr, "%s", TimingsText(result));
+  if (command.timings) absl::FPrintF(stderr, "%s%s", TimingsText(result), CacheDirectoryText(report));
   return absl::OkStatus();
 }
 
@@ -396,6 +403,7 @@ std::function<int()> DeclareGenerate(CLI::App& app) {
       ->type_name("N,N,...");
   app.add_flag("--precompile", o.precompile, "Compile all of these shapes before the first step");
   app.add_flag("--fail-on-miss", o.fail_on_miss, "Then make it an error when a step has to compile something");
+  AddCacheDirOption(app, &o.cache_dir);
   app.add_option("--trace", c.trace, "Write a timeline of compiles and steps, in Chrome's format")->type_name("FILE");
   app.add_option("--kv-dtype", c.kv_dtype, "Element type of the KV cache (f32)")->type_name("f32|f16|bf16|int8");
   app.add_flag("--growing", o.growing, "Run the graph as exported, with a cache that grows: slow, for checking");

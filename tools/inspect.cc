@@ -36,7 +36,9 @@ struct Planned {
 
 absl::StatusOr<Planned> MakePlan(const std::string& path, const ModelOptions& options,
                                  const std::vector<std::string>& shapes) {
-  RONDO_ASSIGN_OR_RETURN(const Model model, Model::Load(path, options));
+  ModelOptions unkept = options;
+  unkept.cache_dir = kNoCacheDir;  // whoever only looks leaves no trace
+  RONDO_ASSIGN_OR_RETURN(const Model model, Model::Load(path, unkept));
   Planned planned;
   RONDO_ASSIGN_OR_RETURN(planned.bound, ChooseDims(model, /*given=*/{}, shapes));
   RONDO_ASSIGN_OR_RETURN(planned.plan, model.Prepare(planned.bound.dims));

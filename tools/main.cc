@@ -16,7 +16,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"run", "Run a model on inputs from files or on random ones", DeclareRun},
-    {"cache", "Show what the primitive cache does for a model", DeclareCache},
+    {"cache", "Show what the primitive cache does for a model, and keep its directory", DeclareCache},
     {"check", "Run the recorded data sets of model folders and compare", DeclareCheck},
     {"conformance", "Run the tests of ONNX and tell where rondo stands", DeclareConformance},
     {"generate", "Make text with an exported language model", DeclareGenerate},

@@ -9,6 +9,7 @@
 #include "graph/status.h"
 #include "importer/importer.h"
 #include "rondo/model.h"
+#include "tools/cache_dir.h"
 #include "tools/command.h"
 #include "tools/files.h"
 #include "tools/inputs.h"
@@ -120,6 +121,9 @@ class Runner {
     after_all_ = model.cache_counters();
     model.SetCompileListener(nullptr);
     packed_ = model.packed_weight_bytes();
+    (void)model.SaveCache();  // among the problems of the report
+    report_ = model.cache_report();
+    WarnOfCacheProblems(report_.directory);
 
     PrintOutputs(outputs);
     PrintFigures();
@@ -131,6 +135,8 @@ class Runner {
     const int64_t begin = NowNs();
     RONDO_ASSIGN_OR_RETURN(const BoundDims bound, ChooseDims(model, {}, shapes));
     RONDO_ASSIGN_OR_RETURN(plan_, model.Prepare(bound.dims));
+    std::unique_ptr<ProgressBar> bar;
+    RONDO_RETURN_IF_ERROR(model.PrepareKnown(ProgressInto(&bar)).status());
     prepare_ = Phase("precompile", begin);
     return absl::OkStatus();
   }
@@ -160,7 +166,7 @@ class Runner {
     const CacheStats& c = after_first_;
     Print(absl::StrCat("primitive cache after the first run: ", c.entries, " entries, ", c.hits, " hits, ", c.misses,
                        " misses, ", c.creations, " created in ", SecondsText(c.creation_seconds), ", ", c.evictions,
-                       " evicted, ", BytesText(static_cast<double>(c.bytes)), "\n"));
+                       " evicted, ", BytesText(static_cast<double>(c.bytes)), "\n", CacheDirectoryText(report_)));
     if (repeats_.empty()) return;
     Print(absl::StrCat("repeat runs: ", after_all_.misses - c.misses, " misses, ", after_all_.creations - c.creations,
                        " created\n"));
@@ -186,6 +192,7 @@ class Runner {
   Trace trace_;
   PlanInfo plan_;
   CacheStats after_first_, after_all_;
+  CacheReport report_;
   size_t packed_ = 0;
   double load_ = 0, prepare_ = 0, first_ = 0;
   std::vector<double> repeats_;
@@ -223,10 +230,12 @@ std::function<int()> DeclareRun(CLI::App& app) {
                  "Write a timeline of everything compiled and every step, in Chrome's format")
       ->type_name("FILE");
   app.add_flag("--precompile", options->precompile,
-               "Compile for the dims of --shape (defaults for the rest), before the inputs are looked at");
+               "Compile for the dims of --shape (defaults for the rest), before the inputs are looked at; with a cache "
+               "directory also for all dims that earlier processes ran");
   app.add_flag("--fail-on-miss", options->model.fail_on_miss,
                "Make it an error when a run has to compile something that was not compiled ahead");
   AddModelOptions(app, &options->model);
+  AddCacheDirOption(app, &options->model.cache_dir);
   app.footer(
       "Examples:\n"
       "  rondo run resnet50.onnx --random 1 --shape x=1x3x224x224\n"

@@ -43,7 +43,8 @@ struct GeneratorOptions {
   bool precompile = false;
   bool fail_on_miss = false;  // precompiles too
   std::function<void(int64_t done, int64_t total, absl::string_view next)> precompile_progress;
-  CacheLimits cache;  // of primitives
+  CacheLimits cache;      // of primitives
+  std::string cache_dir;  // as in ModelOptions; written after compiling ahead, too
   // Counts allocations of the process, when the program has such a counter; for GenerationTimings.
   int64_t (*allocation_counter)() = nullptr;
 };
@@ -129,6 +130,8 @@ class Generator {
 
   // What was compiled, why, and what it cost.
   CacheReport cache_report() const;
+  // As Model::SaveCache, of all models of the folder.
+  absl::Status SaveCache() const;
   void SetCompileListener(CompileListener listener);  // null turns it off
   // Called after every step of the decoder; null turns it off.
   void SetStepListener(std::function<void(const StepEvent&)> listener);

@@ -35,7 +35,11 @@ struct ModelOptions {
   CacheLimits cache;                              // of primitives
   // A run whose shapes Prepare has not compiled is an error that says what is missing.
   bool fail_on_miss = false;
+  // Where packed weights, keys and shapes outlive the process. "": what the environment variable RONDO_CACHE_DIR says,
+  // else nowhere; kNoCacheDir: nowhere. Whoever can write to the folder can change results.
+  std::string cache_dir;
 };
+inline constexpr char kNoCacheDir[] = "none";
 
 struct PortInfo {  // one input or output
   std::string name;
@@ -114,6 +118,13 @@ class Model {
 
   // Compiles for these input dims ahead of a run (name -> dims); Run does it at need.
   absl::StatusOr<PlanInfo> Prepare(const std::map<std::string, std::vector<int64_t>>& dims) const;
+  // Compiles for every binding of dims that earlier processes ran this model with, as the cache directory tells.
+  // `progress` (may be null) is called before each and at the end. Returns how many there are.
+  absl::StatusOr<int64_t> PrepareKnown(
+      const std::function<void(int64_t done, int64_t total, absl::string_view next)>& progress) const;
+  // Writes what was compiled to the cache directory, now; otherwise it is written when the last handle of the model
+  // goes. The error is among cache_report().directory.problems too. Without a directory it does nothing.
+  absl::Status SaveCache() const;
   CacheStats cache_counters() const;
   // The counters per operator, node and key, and why the recent misses missed.
   CacheReport cache_report() const;

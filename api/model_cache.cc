@@ -1,0 +1,49 @@
+#include "api/model_cache.h"
+
+#include <cstdlib>
+
+#include "ops/parallel.h"
+
+namespace rondo {
+namespace {
+
+std::string DirectoryFor(const ModelOptions& options) {
+  if (options.cache_dir == kNoCacheDir) return "";
+  if (!options.cache_dir.empty()) return options.cache_dir;
+  const char* const value = std::getenv("RONDO_CACHE_DIR");
+  return value == nullptr || value == absl::string_view(kNoCacheDir) ? "" : value;
+}
+
+}  // namespace
+
+ModelCache::ModelCache(const ModelOptions& options, const ImportedModel& model, ProgramOptions* program) {
+  const std::string directory = DirectoryFor(options);
+  if (directory.empty()) return;
+  const int threads = options.threads > 0 ? options.threads : AvailableCores();
+  const ScopedThreads scope(threads);
+  entry_ = CacheEntry::Open(directory, model.files, threads);
+  program->weight_store = entry_;
+}
+
+ModelCache::~ModelCache() { (void)Save(); }
+
+void ModelCache::Attach(const Program* program) {
+  program_ = program;
+  if (entry_ != nullptr) program->primitives().Recall(entry_->keys());
+}
+
+absl::Status ModelCache::Save() const {
+  if (entry_ == nullptr || program_ == nullptr) return absl::OkStatus();
+  const ScopedThreads threads(program_->resources().threads);
+  return entry_->Save(program_->primitives().Made(), program_->root().bindings());
+}
+
+void ModelCache::Report(CacheReport* report) const {
+  if (entry_ != nullptr) report->directory = entry_->report();
+}
+
+std::vector<PlanShapes> ModelCache::known_shapes() const {
+  return entry_ == nullptr ? std::vector<PlanShapes>() : entry_->shapes();
+}
+
+}  // namespace rondo

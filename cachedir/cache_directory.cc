@@ -1,0 +1,373 @@
+#include "cachedir/cache_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "cachedir/checked_file.h"
+#include "cachedir/weights_file.h"
+#include "graph/status.h"
+
+namespace rondo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kTagName[] = "CACHEDIR.TAG";
+constexpr char kSignature[] = "Signature: 8a477f597d28d172789f06886806bc55";
+constexpr char kFormatPrefix[] = "# rondo cache format 1, seed ";
+constexpr char kDigestsName[] = "digests";
+constexpr size_t kMaxTagBytes = 4096;
+constexpr size_t kMaxDigestsBytes = size_t{4} << 20;
+// Two changes of a file may have one time where a file system's clock is coarse: a version is taken for a content's
+// only when it was this old when the content was read.
+constexpr int64_t kSettledNs = 2'000'000'000;
+
+std::string Join(absl::string_view folder, absl::string_view name) { return absl::StrCat(folder, "/", name); }
+
+absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& path) {
+  std::vector<std::string> names;
+  DIR* const folder = opendir(path.c_str());
+  if (folder == nullptr) return FileError("list", path);
+  while (const dirent* item = readdir(folder)) {
+    const std::string name = item->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  closedir(folder);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// The tag's seed. NotFound: there is no tag.
+absl::StatusOr<uint64_t> ReadTag(const std::string& path) {
+  const std::string tag = Join(path, kTagName);
+  struct stat info;
+  RONDO_ASSIGN_OR_RETURN(const FileDescriptor fd, OpenTrusted(tag, &info));
+  char buffer[kMaxTagBytes];
+  const ssize_t n = read(fd.get(), buffer, sizeof(buffer));
+  if (n < 0) return FileError("read", tag);
+  const absl::string_view text(buffer, static_cast<size_t>(n));
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    uint64_t seed;
+    if (absl::ConsumePrefix(&line, kFormatPrefix) && line.size() == 16 && absl::SimpleHexAtoi(line, &seed)) return seed;
+  }
+  return InvalidArgument(tag, ": expected the tag of a rondo cache of format 1");
+}
+
+absl::Status WriteTag(const std::string& path) {
+  uint64_t seed;
+  if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) return absl::ErrnoToStatus(errno, "no random numbers");
+  const std::string text = absl::StrFormat(
+      "%s\n# This folder holds what rondo has compiled for models. It may be removed at any time.\n%s%016x\n",
+      kSignature, kFormatPrefix, seed);
+  AtomicFile file(Join(path, kTagName), kCacheFileMode);
+  RONDO_RETURN_IF_ERROR(file.Write(text.data(), text.size()));
+  return file.Commit();
+}
+
+// Of two processes that find no tag one writes it.
+absl::Status MakeTag(const std::string& path) {
+  const FileDescriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.ok()) return FileError("open", path);
+  while (flock(folder.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return FileError("lock", path);
+  }
+  if (ReadTag(path).ok()) return absl::OkStatus();
+  RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
+  for (const std::string& name : names) {
+    // What a killed process left of the tag itself is no other content.
+    if (absl::StartsWith(name, kTagName)) continue;
+    return InvalidArgument(path, " holds other files (", name, ") and no ", kTagName,
+                           " of rondo: expected an empty folder, or a cache directory");
+  }
+  return WriteTag(path);
+}
+
+absl::Status CheckFolder(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return FileError("open", path);
+  if (!S_ISDIR(info.st_mode)) return InvalidArgument(path, " is no folder");
+  if (!IsTrustedOwner(info.st_uid)) {
+    return absl::PermissionDeniedError(absl::StrCat(path, " belongs to user ", info.st_uid, ", not to this one"));
+  }
+  if ((info.st_mode & S_IWOTH) != 0) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(path, " can be written by everybody, who could change results: expected chmod o-w"));
+  }
+  return absl::OkStatus();
+}
+
+// ---- digests of model files ----
+
+struct DigestedFile {
+  std::string path;
+  FileVersion version;
+  Digest digest;
+};
+
+std::string DigestsToJson(const std::vector<DigestedFile>& files) {
+  Json json = Json::array();
+  for (const DigestedFile& file : files) {
+    const FileVersion& v = file.version;
+    json.push_back({{"path", file.path},
+                    {"device", v.device},
+                    {"inode", v.inode},
+                    {"bytes", v.bytes},
+                    {"modified_ns", v.modified_ns},
+                    {"changed_ns", v.changed_ns},
+                    {"digest", file.digest.ToHex()}});
+  }
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+absl::StatusOr<std::vector<DigestedFile>> DigestsFromJson(absl::string_view text) try {
+  std::vector<DigestedFile> files;
+  for (const Json& json : Json::parse(text.begin(), text.end())) {
+    const std::optional<Digest> digest = Digest::FromHex(json.at("digest").get<std::string>());
+    if (!digest.has_value()) return InvalidArgument("a digest");
+    files.push_back(
+        {json.at("path").get<std::string>(),
+         {json.at("device").get<uint64_t>(), json.at("inode").get<uint64_t>(), json.at("bytes").get<uint64_t>(),
+          json.at("modified_ns").get<int64_t>(), json.at("changed_ns").get<int64_t>()},
+         *digest});
+  }
+  return files;
+} catch (const Json::exception& e) {
+  return InvalidArgument(e.what());
+}
+
+absl::StatusOr<Digest> DigestSource(const SourceFile& file, uint64_t seed) {
+  const FileDescriptor fd(open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info;
+  if (!fd.ok() || fstat(fd.get(), &info) != 0) return FileError("open", file.path);
+  const auto changed = [&] { return InvalidArgument(file.path, " has changed since the model was read"); };
+  if (FileVersion::Of(info) != file.version) return changed();
+  absl::StatusOr<Digest> digest = DigestOfFile(fd.get(), file.version.bytes, seed);
+  if (!digest.ok()) return Annotate(digest.status(), absl::StrCat(file.path, ": "));
+  if (fstat(fd.get(), &info) != 0 || FileVersion::Of(info) != file.version) return changed();
+  return digest;
+}
+
+bool Settled(const FileVersion& version, int64_t now_ns) {
+  return std::max(version.modified_ns, version.changed_ns) < now_ns - kSettledNs;
+}
+
+}  // namespace
+
+absl::StatusOr<CacheDirectory> CacheDirectory::Open(const std::string& path, bool create) {
+  if (path.empty()) return InvalidArgument("the cache directory has no name");
+  if (create && mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", path);
+  }
+  RONDO_RETURN_IF_ERROR(CheckFolder(path));
+  absl::StatusOr<uint64_t> seed = ReadTag(path);
+  if (create && absl::IsNotFound(seed.status())) {
+    RONDO_RETURN_IF_ERROR(MakeTag(path));
+    seed = ReadTag(path);
+  }
+  if (absl::IsNotFound(seed.status())) return InvalidArgument(path, " is no cache directory: it has no ", kTagName);
+  if (!seed.ok()) return seed.status();
+  return CacheDirectory(path, *seed);
+}
+
+std::string CacheDirectory::EntryPath(absl::string_view name) const { return Join(path_, name); }
+
+absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const std::vector<SourceFile>& files) const {
+  std::vector<EntryIdentity::File> result;
+  if (files.empty()) return InvalidArgument("a model that was not read from a file");
+  std::error_code error;
+  const std::string name = std::filesystem::weakly_canonical(files[0].path, error).string();
+  const std::string folder = Join(path_, kDigestsName);
+  const std::string record = Join(folder, DigestOf(name, seed_).ToHex());
+  std::vector<DigestedFile> known;
+  if (const absl::StatusOr<std::string> text = ReadCheckedText(record, seed_, kMaxDigestsBytes); text.ok()) {
+    if (auto read = DigestsFromJson(*text); read.ok()) known = *std::move(read);
+  }
+  std::vector<DigestedFile> now;
+  const int64_t now_ns = absl::GetCurrentTimeNanos();
+  bool settled = true, as_known = known.size() == files.size();
+  for (size_t i = 0; i < files.size(); ++i) {
+    DigestedFile file = {files[i].path, files[i].version, {}};
+    if (i < known.size() && known[i].version == file.version) {
+      file.digest = known[i].digest;
+    } else {
+      as_known = false;
+      RONDO_ASSIGN_OR_RETURN(file.digest, DigestSource(files[i], seed_));
+    }
+    settled &= Settled(file.version, now_ns);
+    std::string path = std::filesystem::weakly_canonical(file.path, error).string();
+    result.push_back({std::move(path), file.version.bytes, file.digest});
+    now.push_back(std::move(file));
+  }
+  // Not being able to write it down costs the next process the same time, nothing else.
+  if (settled && !as_known && (mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST)) {
+    (void)WriteCheckedText(record, seed_, DigestsToJson(now));
+  }
+  return result;
+}
+
+absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double patience_seconds, bool create) {
+  const std::string path = Join(entry_path, kLockName);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience_seconds);
+  while (true) {
+    if (create && mkdir(entry_path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", entry_path);
+    FileDescriptor fd(open(path.c_str(), O_RDWR | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, kCacheFileMode));
+    if (!fd.ok() && errno == ENOENT && create) continue;  // pruned between the two calls
+    if (!fd.ok()) return FileError("open", path);
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+      // Whoever held it before may have removed the entry.
+      struct stat ours, named;
+      if (fstat(fd.get(), &ours) == 0 && stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino) {
+        return EntryLock(std::move(fd));
+      }
+      continue;
+    }
+    if (errno != EWOULDBLOCK && errno != EINTR) return FileError("lock", path);
+    if (std::chrono::steady_clock::now() >= end) {
+      return absl::UnavailableError(absl::StrCat(entry_path, " is being written by another process"));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void EntryLock::Touch(const std::string& entry_path) {
+  (void)utimensat(AT_FDCWD, Join(entry_path, kLockName).c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+}
+
+std::vector<WeightsName> ListWeights(const std::string& entry_path) {
+  std::vector<WeightsName> weights;
+  const absl::StatusOr<std::vector<std::string>> names = NamesIn(entry_path);
+  if (!names.ok()) return weights;
+  for (absl::string_view name : *names) {
+    absl::string_view number = name;
+    int64_t n;
+    if (!absl::ConsumePrefix(&number, "weights-") || !absl::SimpleAtoi(number, &n) || n < 0) continue;
+    if (number != absl::StrCat(n)) continue;  // what is being written, or was when its process ended
+    weights.push_back({n, Join(entry_path, name)});
+  }
+  std::sort(weights.begin(), weights.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  return weights;
+}
+
+// ---- for the tools ----
+
+namespace {
+
+StoredEntry ReadEntry(const CacheDirectory& directory, const std::string& name, bool check_weights) {
+  StoredEntry entry;
+  entry.name = name;
+  const std::string path = directory.EntryPath(name);
+  struct stat info;
+  if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(path); names.ok()) {
+    for (const std::string& file : *names) {
+      if (lstat(Join(path, file).c_str(), &info) == 0) entry.bytes += info.st_size;
+    }
+  } else {
+    entry.problems.push_back(std::string(names.status().message()));
+  }
+  if (stat(Join(path, kLockName).c_str(), &info) == 0) entry.last_used = info.st_mtim.tv_sec;
+  const std::string manifest = Join(path, kManifestName);
+  const absl::StatusOr<std::string> text = ReadCheckedText(manifest, directory.seed(), Manifest::kMaxBytes);
+  absl::StatusOr<Manifest> read = text.ok() ? Manifest::FromJson(*text) : text.status();
+  if (read.ok() && read->identity.Name(directory.seed()).ToHex() != name) {
+    read = InvalidArgument(manifest, " is of another entry");
+  }
+  if (read.ok()) {
+    entry.manifest = *std::move(read);
+  } else {
+    entry.problems.push_back(std::string(read.status().message()));
+  }
+  const std::optional<Digest> digest = Digest::FromHex(name);
+  for (const WeightsName& weights : ListWeights(path)) {
+    const auto file = WeightsFile::Open(weights.path, digest.value_or(Digest()), directory.seed());
+    if (!file.ok()) {
+      entry.problems.push_back(std::string(file.status().message()));
+      continue;
+    }
+    entry.weights += static_cast<int64_t>((*file)->weights().size());
+    for (const StoredWeight& weight : (*file)->weights()) {
+      if (!check_weights) break;
+      if (const absl::Status good = (*file)->Check(weight); !good.ok()) {
+        entry.problems.push_back(std::string(good.message()));
+      }
+    }
+  }
+  return entry;
+}
+
+absl::Status RemoveEntry(const CacheDirectory& directory, const std::string& name) {
+  const std::string path = directory.EntryPath(name);
+  RONDO_ASSIGN_OR_RETURN(const EntryLock lock, EntryLock::Take(path, 0));
+  RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
+  // The lock goes last: until then nobody else writes here.
+  for (const std::string& file : names) {
+    if (file != kLockName && unlink(Join(path, file).c_str()) != 0) return FileError("remove", Join(path, file));
+  }
+  if (unlink(Join(path, kLockName).c_str()) != 0) return FileError("remove", Join(path, kLockName));
+  if (rmdir(path.c_str()) != 0 && errno != ENOTEMPTY) return FileError("remove", path);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<StoredEntry>> ListEntries(const CacheDirectory& directory, bool check_weights,
+                                                     const EntryProgress& progress) {
+  RONDO_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(directory.path()));
+  names.erase(std::remove_if(names.begin(), names.end(),
+                             [](const std::string& name) { return !Digest::FromHex(name).has_value(); }),
+              names.end());
+  std::vector<StoredEntry> entries;
+  for (const std::string& name : names) {
+    if (progress) progress(static_cast<int64_t>(entries.size()), static_cast<int64_t>(names.size()), name);
+    entries.push_back(ReadEntry(directory, name, check_weights));
+  }
+  if (progress) progress(static_cast<int64_t>(names.size()), static_cast<int64_t>(names.size()), "");
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.last_used > b.last_used; });
+  return entries;
+}
+
+absl::StatusOr<std::vector<PrunedEntry>> PruneEntries(const CacheDirectory& directory, const PruneOptions& options) {
+  RONDO_ASSIGN_OR_RETURN(std::vector<StoredEntry> entries, ListEntries(directory, options.damaged, nullptr));
+  const int64_t now = absl::ToUnixSeconds(absl::Now());
+  std::vector<PrunedEntry> pruned;
+  int64_t kept_bytes = 0;
+  for (StoredEntry& entry : entries) {  // most recently used first
+    const int64_t age = now - entry.last_used;
+    std::string why;
+    if (options.damaged && !entry.problems.empty()) {
+      why = "damaged";
+    } else if (options.max_age_seconds >= 0 && age > options.max_age_seconds) {
+      why = absl::StrCat("last used ", absl::FormatDuration(absl::Seconds(age)), " ago");
+    } else if (options.max_bytes >= 0 && kept_bytes + entry.bytes > options.max_bytes) {
+      why = "beyond the size";
+    } else {
+      kept_bytes += entry.bytes;
+      continue;
+    }
+    PrunedEntry row{std::move(entry), std::move(why), ""};
+    if (!options.dry_run) row.error = std::string(RemoveEntry(directory, row.entry.name).message());
+    pruned.push_back(std::move(row));
+  }
+  return pruned;
+}
+
+}  // namespace rondo

@@ -1,0 +1,105 @@
+// The cache directory: what outlives a process of what was compiled. oneDNN's code cannot be kept, but packed weights
+// can, and the keys and shapes that were seen.
+//
+//   CACHEDIR.TAG          says that the folder is a cache (bford.info/cachedir), of which format, and holds its seed
+//   digests/<path>        digests of model files, with the version of each file that they were made of
+//   <entry>/manifest      what the entry is of, keys, shapes
+//   <entry>/weights-<n>   packed weights, never changed once they are there
+//   <entry>/lock          held by whoever writes; its time is that of the last use
+//
+// Every file is written beside its name and renamed, and carries digests; what is damaged, foreign or of another
+// version is reported and left out. Any number of processes may use one directory.
+#ifndef RONDO_CACHEDIR_CACHE_DIRECTORY_H_
+#define RONDO_CACHEDIR_CACHE_DIRECTORY_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cachedir/digest.h"
+#include "cachedir/manifest.h"
+#include "graph/atomic_file.h"
+#include "graph/source_file.h"
+
+namespace rondo {
+
+class CacheDirectory {
+ public:
+  // Opens a directory; `create` makes it, and its tag, where they are missing. Errors: what is no cache directory of
+  // this format, belongs to somebody else, or can be written by everybody.
+  static absl::StatusOr<CacheDirectory> Open(const std::string& path, bool create);
+
+  const std::string& path() const { return path_; }
+  uint64_t seed() const { return seed_; }
+  std::string EntryPath(absl::string_view name) const;
+
+  // Digests of a model's files. Files that are the same version as when they were digested last are not read again.
+  // Errors: a file that is not the one any more that the model was read from.
+  absl::StatusOr<std::vector<EntryIdentity::File>> Digests(const std::vector<SourceFile>& files) const;
+
+ private:
+  CacheDirectory(std::string path, uint64_t seed) : path_(std::move(path)), seed_(seed) {}
+
+  std::string path_;
+  uint64_t seed_;
+};
+
+// The right to write to an entry, which one process has at a time. It ends with the object, or with the process.
+class EntryLock {
+ public:
+  // Waits for up to `patience_seconds`. Makes the entry's folder where it is missing. Errors: Unavailable when others
+  // held it all the time; what the system says.
+  static absl::StatusOr<EntryLock> Take(const std::string& entry_path, double patience_seconds, bool create = true);
+  // The entry was used now; a directory that cannot be written does not remember.
+  static void Touch(const std::string& entry_path);
+
+ private:
+  explicit EntryLock(FileDescriptor fd) : fd_(std::move(fd)) {}
+  FileDescriptor fd_;
+};
+
+// Names of an entry's files.
+inline constexpr char kManifestName[] = "manifest";
+inline constexpr char kLockName[] = "lock";
+// The weights of an entry, in the order of their numbers.
+struct WeightsName {
+  int64_t number;
+  std::string path;
+};
+std::vector<WeightsName> ListWeights(const std::string& entry_path);
+
+// ---- for `rondo cache ls`, `verify` and `prune` ----
+
+struct StoredEntry {
+  std::string name;
+  Manifest manifest;  // empty where it is damaged
+  int64_t weights = 0;
+  int64_t bytes = 0;      // on disk
+  int64_t last_used = 0;  // seconds since 1970
+  std::vector<std::string> problems;
+};
+using EntryProgress = std::function<void(int64_t done, int64_t total, absl::string_view next)>;
+
+// All entries, most recently used first. `check_weights`: compares every digest, not only those of headers and tables.
+absl::StatusOr<std::vector<StoredEntry>> ListEntries(const CacheDirectory& directory, bool check_weights,
+                                                     const EntryProgress& progress);
+
+struct PruneOptions {
+  int64_t max_age_seconds = -1;  // since the last use; -1: any
+  int64_t max_bytes = -1;        // of all that stays; least recently used entries go first
+  bool damaged = true;           // entries with damaged files go
+  bool dry_run = false;
+};
+struct PrunedEntry {
+  StoredEntry entry;
+  std::string why;    // "not used for 31 days"
+  std::string error;  // it is still there
+};
+// Entries that a process is writing to stay.
+absl::StatusOr<std::vector<PrunedEntry>> PruneEntries(const CacheDirectory& directory, const PruneOptions& options);
+
+}  // namespace rondo
+
+#endif  // RONDO_CACHEDIR_CACHE_DIRECTORY_H_

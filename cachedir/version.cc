@@ -1,0 +1,9 @@
+#include "cachedir/version.h"
+
+#include "rondo_packing_version.h"  // written by cmake/PackingVersion.cmake
+
+namespace rondo {
+
+std::string PackingVersion() { return RONDO_PACKING_VERSION; }
+
+}  // namespace rondo
