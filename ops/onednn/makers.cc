@@ -15,6 +15,31 @@ Md BiasOfMatMul(const Layout& y) {
   return Md(dims, dnnl::memory::data_type::f32, strides);
 }
 
+double Elements(const Layout& layout) {
+  double count = 1;
+  for (int64_t d : layout.dims) count *= static_cast<double>(d);
+  return count;
+}
+
+Work WorkOf(const MatMulSpec& spec) {
+  return {2 * Elements(spec.y) * static_cast<double>(spec.a.dims.back()),
+          spec.a.bytes() + spec.b.bytes() + spec.y.bytes(), spec.a.dtype};
+}
+
+// Each weight meets each place of the output (transposed: of the input) once; groups and channels are in its dims.
+Work WorkOf(const ConvSpec& spec) {
+  const Layout& places = spec.transposed ? spec.x : spec.y;
+  const double channels = static_cast<double>(places.dims[1]);
+  return {2 * Elements(places) / channels * Elements(spec.w), spec.x.bytes() + spec.w.bytes() + spec.y.bytes(),
+          spec.x.dtype};
+}
+
+Work WorkOf(const PoolSpec& spec) {
+  double taps = 1;
+  for (int64_t k : spec.kernel) taps *= static_cast<double>(k);
+  return {Elements(spec.y) * taps, spec.x.bytes() + spec.y.bytes(), spec.x.dtype};
+}
+
 Layout WithGroups(const Layout& w, int64_t group) {
   Layout result{w.dtype, {group, w.dims[0] / group}, {}};
   for (size_t i = 1; i < w.dims.size(); ++i) result.dims.push_back(w.dims[i]);
@@ -39,8 +64,7 @@ absl::StatusOr<PrimitivePtr> MatMul(PrepareContext& ctx, const MatMulSpec& spec)
   key.Add("M", spec.a.dims[rank - 2]).Add("K", spec.a.dims[rank - 1]).Add("N", spec.b.dims[rank - 1]);
   key.Add("a", absl::string_view(spec.a.ToString())).Add("b", absl::string_view(spec.b.ToString()));
   key.Add("y", absl::string_view(spec.y.ToString())).Add("bias", spec.bias ? 1 : 0);
-  AddCommonFields(ctx, spec.post_ops, &key);
-  return Cached(ctx, key, [&]() -> absl::StatusOr<PrimitivePtr> {
+  return Cached(ctx, std::move(key), spec.post_ops, WorkOf(spec), [&]() -> absl::StatusOr<PrimitivePtr> {
     RONDO_ASSIGN_OR_RETURN(Md a, ToMd(spec.a));
     RONDO_ASSIGN_OR_RETURN(Md b, ToMd(spec.b));
     RONDO_ASSIGN_OR_RETURN(Md y, ToMd(spec.y));
@@ -86,8 +110,7 @@ absl::StatusOr<PrimitivePtr> Conv(PrepareContext& ctx, const ConvSpec& spec) {
   key.Add("w", absl::string_view(spec.w.ToString())).Add("y", absl::string_view(spec.y.ToString()));
   key.Add("group", spec.group).Add("strides", spec.strides).Add("dilations", spec.dilations);
   key.Add("pads_begin", spec.pads_begin).Add("pads_end", spec.pads_end).Add("bias", spec.bias ? 1 : 0);
-  AddCommonFields(ctx, spec.post_ops, &key);
-  return Cached(ctx, key, [&]() -> absl::StatusOr<PrimitivePtr> {
+  return Cached(ctx, std::move(key), spec.post_ops, WorkOf(spec), [&]() -> absl::StatusOr<PrimitivePtr> {
     RONDO_ASSIGN_OR_RETURN(Md x, ToMd(spec.x));
     Layout weights = ConvWeights(spec);
     weights.strides.clear();
@@ -120,8 +143,7 @@ absl::StatusOr<PrimitivePtr> Pool(PrepareContext& ctx, const PoolSpec& spec) {
   key.Add("y", absl::string_view(spec.y.ToString())).Add("kind", static_cast<int64_t>(spec.kind));
   key.Add("kernel", spec.kernel).Add("strides", spec.strides).Add("dilations", spec.dilations);
   key.Add("pads_begin", spec.pads_begin).Add("pads_end", spec.pads_end);
-  AddCommonFields(ctx, {}, &key);
-  return Cached(ctx, key, [&]() -> absl::StatusOr<PrimitivePtr> {
+  return Cached(ctx, std::move(key), {}, WorkOf(spec), [&]() -> absl::StatusOr<PrimitivePtr> {
     RONDO_ASSIGN_OR_RETURN(Md x, ToMd(spec.x));
     RONDO_ASSIGN_OR_RETURN(Md y, ToMd(spec.y));
     Args operands;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
@@ -13,6 +14,14 @@ namespace rondo::onednn {
 namespace {
 
 constexpr size_t kAlignment = 64;
+
+// What one thread does in a nanosecond, roughly, while its data are in its own cache: multiplications and additions
+// times the width of their elements, and bytes that are only moved.
+constexpr double kFlopBytesPerNs = 256;
+constexpr double kStreamedBytesPerNs = 16;
+// Work of fewer nanoseconds is done by one thread: to wake a team and to wait for its last member takes as long, and a
+// hundred times longer where a member has lost its core.
+constexpr double kWorthWakingNs = 40000;
 
 // The library's own names; a set that they lack is told by its number.
 std::string IsaText() {
@@ -155,10 +164,13 @@ class Pipeline final : public Kernel {
       for (size_t i = 0; i < pointers.size(); ++i) {
         dnnl_memory_set_data_handle(const_cast<dnnl_memory_t>(to.args[i].memory), pointers[i]);
       }
+      const DnnlPrimitive& primitive = Cast(step.step.primitive);
+      // Some implementations ask for the thread count again.
+      std::optional<ScopedThreads> fewer;
+      if (primitive.threads() < NumThreads()) fewer.emplace(primitive.threads());
       const ForeignCode library;
-      const dnnl_status_t status =
-          dnnl_primitive_execute(Cast(step.step.primitive).primitive().get(), state->stream.get(),
-                                 static_cast<int>(to.args.size()), to.args.data());
+      const dnnl_status_t status = dnnl_primitive_execute(primitive.primitive().get(), state->stream.get(),
+                                                          static_cast<int>(to.args.size()), to.args.data());
       if (status != dnnl_success) {
         return Internal("oneDNN failed with status ", static_cast<int>(status), " in ", implementation_);
       }
@@ -227,7 +239,8 @@ DnnlPrimitive::DnnlPrimitive(const dnnl::primitive_desc_base& pd, dnnl::primitiv
       args_(std::move(args)),
       scratchpad_(pd.scratchpad_desc()),
       implementation_(pd.impl_info_str()),
-      is_reorder_(pd.get_kind() == dnnl::primitive::kind::reorder) {}
+      is_reorder_(pd.get_kind() == dnnl::primitive::kind::reorder),
+      threads_(NumThreads()) {}
 
 absl::StatusOr<dnnl::memory::data_type> ToDnnl(DataType dtype) {
   switch (dtype) {
@@ -325,9 +338,16 @@ absl::StatusOr<dnnl::primitive_attr> MakeAttributes(const std::vector<PostOp>& p
   return attr;
 }
 
-void AddCommonFields(PrepareContext& ctx, const std::vector<PostOp>& post_ops, PrimitiveKey* key) {
+int ThreadsFor(const Work& work, int available) {
+  const double width = static_cast<double>(std::max<size_t>(ByteSize(work.dtype, 1), 1));
+  const double ns =
+      std::max(work.flops * width / kFlopBytesPerNs, static_cast<double>(work.bytes) / kStreamedBytesPerNs);
+  return ns < kWorthWakingNs ? 1 : available;
+}
+
+void AddCommonFields(const std::vector<PostOp>& post_ops, int threads, PrimitiveKey* key) {
   key->Add("post_ops", absl::string_view(PostOpsText(post_ops)));
-  key->Add("threads", ctx.threads());
+  key->Add("threads", threads);
   static const auto* const isa = new std::string(IsaText());
   key->Add("isa", absl::string_view(*isa));
 }
@@ -335,8 +355,8 @@ void AddCommonFields(PrepareContext& ctx, const std::vector<PostOp>& post_ops, P
 absl::StatusOr<PrimitivePtr> Reorder(PrepareContext& ctx, const Layout& from, const Layout& to) {
   PrimitiveKey key("Reorder");
   key.Add("from", absl::string_view(from.ToString())).Add("to", absl::string_view(to.ToString()));
-  AddCommonFields(ctx, {}, &key);
-  return Cached(ctx, key, [&]() -> absl::StatusOr<PrimitivePtr> {
+  const Work work{0, from.bytes() + to.bytes(), from.dtype};
+  return Cached(ctx, std::move(key), {}, work, [&]() -> absl::StatusOr<PrimitivePtr> {
     RONDO_ASSIGN_OR_RETURN(Md a, ToMd(from));
     RONDO_ASSIGN_OR_RETURN(Md b, ToMd(to));
     std::vector<std::pair<int, Md>> none;
@@ -438,8 +458,9 @@ absl::StatusOr<Arg> PipelineBuilder::Operand(const PrimitivePtr& primitive, int 
   if (have == want) return source;
   PrimitiveKey key("Reorder");
   key.Add("from", absl::string_view(as_float.ToString())).Add("to", absl::string_view(LayoutText(want)));
-  AddCommonFields(ctx_, {}, &key);
-  RONDO_ASSIGN_OR_RETURN(PrimitivePtr reorder, Cached(ctx_, key, [&]() -> absl::StatusOr<PrimitivePtr> {
+  const Work work{0, layout.bytes() + want.get_size(), layout.dtype};
+  RONDO_ASSIGN_OR_RETURN(PrimitivePtr reorder,
+                         Cached(ctx_, std::move(key), {}, work, [&]() -> absl::StatusOr<PrimitivePtr> {
                            std::vector<std::pair<int, Md>> none;
                            RONDO_ASSIGN_OR_RETURN(dnnl::primitive_attr attr, MakeAttributes({}, &none));
                            dnnl::reorder::primitive_desc pd(Engine(), have, Engine(), want, attr);

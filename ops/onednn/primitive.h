@@ -25,6 +25,8 @@ class DnnlPrimitive final : public Primitive {
   const std::vector<std::pair<int, Md>>& args() const { return args_; }
   const Md& scratchpad() const { return scratchpad_; }
   bool is_reorder() const { return is_reorder_; }
+  // What its work was cut for, and what it is to run with.
+  int threads() const { return threads_; }
 
  private:
   dnnl::primitive primitive_;
@@ -32,6 +34,7 @@ class DnnlPrimitive final : public Primitive {
   Md scratchpad_;
   std::string implementation_;
   bool is_reorder_;
+  int threads_;
 };
 
 const dnnl::engine& Engine();
@@ -45,15 +48,30 @@ inline MdDims ToMdDims(absl::Span<const int64_t> dims) { return MdDims(dims.begi
 // The attributes that all primitives have (user scratchpad) and the post-ops. Appends the operands' arguments.
 absl::StatusOr<dnnl::primitive_attr> MakeAttributes(const std::vector<PostOp>& post_ops,
                                                     std::vector<std::pair<int, Md>>* operands);
-// Adds post_ops, threads and isa to a key.
-void AddCommonFields(PrepareContext& ctx, const std::vector<PostOp>& post_ops, PrimitiveKey* key);
 
-// Gets `key` from the plan's cache; `make` creates the primitive and may throw dnnl::error.
+// What a primitive has to do.
+struct Work {
+  double flops = 0;
+  size_t bytes = 0;                   // that it reads and writes
+  DataType dtype = DataType::kFloat;  // of what it multiplies
+};
+// `available`, or 1 where the work is done before the others are awake. Nothing between: a team whose size changes is
+// made anew by some OpenMP libraries.
+int ThreadsFor(const Work& work, int available);
+
+// Adds post_ops, threads and isa to a key.
+void AddCommonFields(const std::vector<PostOp>& post_ops, int threads, PrimitiveKey* key);
+
+// Adds the common fields to `key` and gets it from the plan's cache; `make` creates the primitive and may throw
+// dnnl::error. The one place that decides how many threads a primitive has.
 template <typename F>
-absl::StatusOr<PrimitivePtr> Cached(PrepareContext& ctx, const PrimitiveKey& key, const F& make) {
+absl::StatusOr<PrimitivePtr> Cached(PrepareContext& ctx, PrimitiveKey key, const std::vector<PostOp>& post_ops,
+                                    const Work& work, const F& make) {
+  const int threads = ThreadsFor(work, ctx.threads());
+  AddCommonFields(post_ops, threads, &key);
   auto create = [&]() -> absl::StatusOr<std::shared_ptr<const Primitive>> {
     // oneDNN cuts the work for the thread count of the moment of creation.
-    ScopedThreads threads(ctx.threads());
+    ScopedThreads scoped(threads);
     try {
       absl::StatusOr<std::shared_ptr<const Primitive>> made = make();
       if (made.ok() && (*made)->Implementation().rfind("ref", 0) == 0) {

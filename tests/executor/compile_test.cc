@@ -81,6 +81,7 @@ struct Change {
   const char* name;
   Setting setting;
   std::vector<std::string> misses;
+  Setting base = {};
 };
 
 TEST(ExplainedMissTest, EachChangeMakesExactlyItsMissesAndTheyNameTheField) {
@@ -95,15 +96,16 @@ TEST(ExplainedMissTest, EachChangeMakesExactlyItsMissesAndTheyNameTheField) {
       {"element type",
        {.dtype = DataType::kBFloat16},
        bf16 ? std::vector<std::string>{"up: a b y post_ops", "down: a b y"} : std::vector<std::string>{}},
-      {"threads", {.threads = 2}, {"up: threads", "down: threads"}},
+      {"threads", {.tokens = 5000, .threads = 2}, {"up: threads", "down: threads"}, {.tokens = 5000}},
+      {"threads, for work of one", {.threads = 2}, {}},
       {"a rewrite", {.disabled = {"fuse_matmul"}}, {"up: post_ops"}},
   };
   for (const Change& change : changes) {
     auto cache = std::make_shared<PrimitiveCache>();
-    EXPECT_THAT(MissesOf({}, cache), ElementsAre("up: ", "down: K N a b y post_ops")) << change.name;
+    EXPECT_THAT(MissesOf(change.base, cache), ElementsAre("up: ", "down: K N a b y post_ops")) << change.name;
     EXPECT_EQ(MissesOf(change.setting, cache), change.misses) << change.name;
     EXPECT_THAT(MissesOf(change.setting, cache), IsEmpty()) << change.name;
-    EXPECT_THAT(MissesOf({}, cache), IsEmpty()) << change.name;
+    EXPECT_THAT(MissesOf(change.base, cache), IsEmpty()) << change.name;
   }
 }
 
