@@ -35,6 +35,18 @@ struct ProfiledShape {
   double later_seconds = 0;  // median
 };
 
+// A model of which nothing is compiled yet, called: all that a first forward needs is made within the first call. Then
+// the same forward again and again.
+struct ColdCall {
+  std::string name;          // of the shape
+  double first_seconds = 0;  // the very first call
+  double later_seconds = 0;  // median of the repeated ones
+  int64_t later_calls = 0;
+  // What the first call made, and whether each later one gave the same bytes.
+  int64_t plans_made = 0, creations = 0;
+  bool equal = true;
+};
+
 // Steps of one operator and implementation in the traced round.
 struct OperatorTime {
   std::string op, implementation;
@@ -58,6 +70,7 @@ struct CacheProfile {
   double load_seconds = 0;
   double precompile_seconds = 0, second_precompile_seconds = 0;
   double replan_seconds = 0;  // all plans made anew, everything else found
+  ColdCall cold;
   std::vector<ProfiledShape> shapes;
   // What each phase added to the counters.
   CacheStats precompile, first_round, later_rounds, replan;
@@ -77,6 +90,8 @@ absl::StatusOr<CacheProfile> ProfileCache(const ProfileOptions& options, Trace* 
 
 // ---- for cache_profile.cc ----
 
+double Median(std::vector<double> values);  // 0 of none
+
 // What is profiled: a loaded model with the shapes that it is called with. Calls are the same in each round.
 class ProfileSubject {
  public:
@@ -91,6 +106,10 @@ class ProfileSubject {
       const std::function<void(int64_t, int64_t, absl::string_view)>& progress) = 0;
   // One call of a shape: seconds (several for the steps of a decode), and the bytes of its results.
   virtual absl::Status Call(size_t shape, std::vector<double>* seconds, std::string* results) = 0;
+  // The forward that real use repeats: of a decoder the decode step of batch 1, of another model its first shape. The
+  // first call of it makes what it needs; the others follow until there are enough for a median.
+  // REQUIRES: nothing has been compiled or called.
+  virtual absl::StatusOr<ColdCall> CallCold() = 0;
   // Forgets plans and sessions; primitives and weights stay.
   virtual absl::Status DropPlans() = 0;
   virtual CacheReport Report() const = 0;

@@ -188,6 +188,9 @@ std::string ProfileText(const CacheProfile& profile, size_t top) {
       Printable(profile.model), Printable(profile.kind), profile.threads, Bytes(profile.parameter_bytes),
       SecondsText(profile.load_seconds), profile.shapes.size(), SecondsText(profile.precompile_seconds),
       SecondsText(profile.second_precompile_seconds), SecondsText(profile.replan_seconds));
+  absl::StrAppendFormat(&text, "very first call, %s: %s with all that it compiles; repeated %s\n\n",
+                        Printable(profile.cold.name, 80), SecondsText(profile.cold.first_seconds),
+                        SecondsText(profile.cold.later_seconds));
   absl::StrAppend(&text, ShapesTable(profile), "\n", CountersTable(profile), "\n", OperatorsTable(report),
                   NodesTable(report, top), KeysTable(report, top), TimesTable(profile, top));
   absl::StrAppendFormat(&text, "memory: primitives %s (%d entries; at most %s, %d), packed weights %s, arenas %s",
@@ -236,6 +239,13 @@ std::string ProfileJson(const CacheProfile& profile) {
                      {"precompile_seconds", profile.precompile_seconds},
                      {"second_precompile_seconds", profile.second_precompile_seconds},
                      {"replan_seconds", profile.replan_seconds},
+                     {"cold_call",
+                      {{"name", profile.cold.name},
+                       {"first_seconds", profile.cold.first_seconds},
+                       {"later_seconds", profile.cold.later_seconds},
+                       {"later_calls", profile.cold.later_calls},
+                       {"plans_made", profile.cold.plans_made},
+                       {"creations", profile.cold.creations}}},
                      {"shapes", std::move(shapes)},
                      {"phases",
                       {{"precompile", CountersJson(profile.precompile)},

@@ -28,6 +28,34 @@ std::map<std::string, int64_t> CountImplementations(const Program& program) {
   return counts;
 }
 
+// Until the median is one of many calls, or enough time has gone by.
+constexpr int64_t kColdCalls = 200, kMinColdCalls = 5;
+constexpr int64_t kColdNs = 500'000'000;
+
+// `call(&seconds, &results)` runs one forward and times nothing else.
+template <typename F>
+absl::StatusOr<ColdCall> MeasureCold(std::string name, const Program& program, const F& call) {
+  ColdCall cold;
+  cold.name = std::move(name);
+  std::string first_results;
+  std::vector<double> seconds;
+  RONDO_RETURN_IF_ERROR(call(&seconds, &first_results));
+  const CacheStats made = program.primitives().stats();
+  cold.first_seconds = seconds.front();
+  cold.plans_made = made.plans_made;
+  cold.creations = made.creations;
+  seconds.clear();
+  const int64_t begin = NowNs();
+  for (int64_t i = 0; i < kColdCalls && (i < kMinColdCalls || NowNs() - begin < kColdNs); ++i) {
+    std::string results;
+    RONDO_RETURN_IF_ERROR(call(&seconds, &results));
+    cold.equal &= results == first_results;
+  }
+  cold.later_calls = static_cast<int64_t>(seconds.size());
+  cold.later_seconds = Median(std::move(seconds));
+  return cold;
+}
+
 // ---- decoders ----
 
 class DecoderSubject final : public ProfileSubject {
@@ -89,6 +117,25 @@ class DecoderSubject final : public ProfileSubject {
       return OutOfRange(shape.name, ": ", status.message(), " (give fewer --tokens or --decode-steps)");
     }
     return status;
+  }
+
+  // A runner of its own: batch 1 whatever the profile's batches are.
+  absl::StatusOr<ColdCall> CallCold() override {
+    runner_options_.sequences = 1;
+    runner_options_.decode_batches = {1};
+    RONDO_RETURN_IF_ERROR(MakeRunner());
+    const std::vector<int> segments = {0};
+    const std::vector<int64_t> tokens = Tokens(1, 0);
+    logits_.resize(1);
+    return MeasureCold("decode of batch 1", decoder_->program(),
+                       [&](std::vector<double>* seconds, std::string* results) -> absl::Status {
+                         RONDO_RETURN_IF_ERROR(runner_->Reset(0));
+                         const int64_t begin = NowNs();
+                         RONDO_RETURN_IF_ERROR(runner_->Decode(segments, tokens, absl::MakeSpan(logits_)));
+                         seconds->push_back(static_cast<double>(NowNs() - begin) * 1e-9);
+                         KeepLogits(results);
+                         return absl::OkStatus();
+                       });
   }
 
   absl::Status DropPlans() override {
@@ -227,6 +274,11 @@ class ModelSubject final : public ProfileSubject {
       results->append(static_cast<const char*>(value.tensor().raw()), value.tensor().bytes());
     }
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<ColdCall> CallCold() override {
+    return MeasureCold(names_.front(), program(),
+                       [&](std::vector<double>* seconds, std::string* results) { return Call(0, seconds, results); });
   }
 
   absl::Status DropPlans() override {

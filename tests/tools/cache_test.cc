@@ -77,6 +77,27 @@ TEST(CacheProfileTest, EveryBucketIsCompiledCalledTwiceAndJudged) {
   EXPECT_THAT(p.result.out, HasSubstr("a second call creates nothing"));
 }
 
+// The model is loaded for it alone: what the first forward makes is what the first compilation of that shape makes.
+TEST(CacheProfileTest, TheColdCallMakesAllThatItsStepNeeds) {
+  const Json& json = ArcMiniProfile().json;
+  const Json& cold = json["cold_call"];
+  EXPECT_EQ(cold["name"], "decode of batch 1");
+  EXPECT_EQ(cold["plans_made"], 1);
+  int64_t products = 0;  // of a step of one token: of one row, and the angles of one position
+  for (const Json& key : json["cache"]["keys"]) {
+    const std::string text = key["key"];
+    products += text.find("{M=1, ") != std::string::npos || text.find(", N=1, a=float32[16,1], ") != std::string::npos;
+  }
+  EXPECT_EQ(cold["creations"], products);
+  EXPECT_GT(cold["later_calls"], 1);
+  EXPECT_GT(cold["first_seconds"].get<double>(), cold["later_seconds"].get<double>());
+  const Json verdict = Verdict(json, "second_call_faster");
+  const double ratio = cold["first_seconds"].get<double>() / cold["later_seconds"].get<double>();
+  EXPECT_DOUBLE_EQ(verdict["value"].get<double>(), ratio);
+  EXPECT_EQ(verdict["state"], ratio > 100 ? "holds" : "fails");
+  EXPECT_THAT(verdict["found"].get<std::string>(), HasSubstr("(decode of batch 1)"));
+}
+
 TEST(CacheProfileTest, TheCountersAddUp) {
   const Json& json = ArcMiniProfile().json;
   const Json& phases = json["phases"];
@@ -176,6 +197,8 @@ TEST(CacheProfileTest, OtherModelsAreProfiledOverTheirShapes) {
   for (const Json& shape : json["shapes"]) names.push_back(shape["name"]);
   EXPECT_THAT(names, ElementsAre("shape x[2, 3]", "shape x[5, 3]", "shape x[7, 3]"));
   EXPECT_EQ(json["phases"]["precompile"]["plans_made"], 3);
+  EXPECT_EQ(json["cold_call"]["name"], "shape x[2, 3]");
+  EXPECT_EQ(json["cold_call"]["plans_made"], 1);
   EXPECT_EQ(Verdict(json, "results_equal")["state"], "holds");
 }
 
