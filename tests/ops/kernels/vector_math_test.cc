@@ -66,6 +66,9 @@ TEST_P(VectorMathTest, Exp) {
       math().exp, [](double x) { return std::exp(x); }, Grid(-104, 89), 2);
   ExpectClose(
       math().exp, [](double x) { return std::exp(x); }, {kInf, -kInf, kNan, 0.0f, -0.0f, 1e30f, -1e30f}, 0.5);
+  // The smallest results, and what rounds to 0.
+  ExpectClose(
+      math().exp, [](double x) { return std::exp(x); }, Grid(-105, -103), 0.5);
 }
 
 TEST_P(VectorMathTest, Log) {
