@@ -17,7 +17,7 @@ constexpr size_t kAlignment = 64;
 
 // What one thread does in a nanosecond, roughly, while its data are in its own cache: multiplications and additions
 // times the width of their elements, and bytes that are only moved.
-constexpr double kFlopBytesPerNs = 256;
+constexpr double kFlopBytesPerNs = 400;
 constexpr double kStreamedBytesPerNs = 16;
 // Work of fewer nanoseconds is done by one thread: to wake a team and to wait for its last member takes as long, and a
 // hundred times longer where a member has lost its core.
