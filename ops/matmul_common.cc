@@ -265,14 +265,15 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareOneDnn(PrepareContext& ctx, const
   args.push_back(y);
   // A single row of a decoding step is bound by the memory; ours shares it among threads that may come late.
   const onednn::Panels panels = constant_b ? onednn::PanelsOf(primitive) : onednn::Panels();
-  if (dtype == DataType::kFloat && g.y.size() == 2 && g.m == 1 && g.a.strides.back() == 1 &&
-      panels.columns == kGemvColumns && request.alpha == 1 && !adds && request.activation.none()) {
+  const bool gemv = compute == DataType::kFloat && g.y.size() == 2 && g.m == 1 && g.a.strides.back() == 1 &&
+                    panels.columns == kGemvColumns && request.alpha == 1 && !adds && request.activation.none();
+  if (gemv) {
     pipeline.Host(PanelGemvStep(g, panels.stride, spec.bias, request.residual >= 0), std::move(args));
-    return pipeline.Build("own:gemv");
+  } else {
+    pipeline.Add(primitive, std::move(args));
   }
-  pipeline.Add(primitive, std::move(args));
   if (!native) pipeline.FinishFloat(y, Arg::Output(0), dtype, Product(g.y));
-  return pipeline.Build();
+  return pipeline.Build(gemv ? "own:gemv" : "");
 }
 
 }  // namespace

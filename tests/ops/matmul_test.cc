@@ -1,6 +1,8 @@
 // MatMul, Gemm and their fused forms: values by hand, then oneDNN against the plain kernel.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "graph/numeric.h"
 #include "tests/support/op_runner.h"
 
@@ -116,6 +118,22 @@ TEST(MatMulTest, ASingleRowOfManyColumnsAgreesWithPlain) {
         run->Input(RandomFloats({1, 1, n}, 4));
       }
       Compare(fast, plain, 1e-4);
+    }
+  }
+}
+
+// A sequence is to get the same bits whether it is decoded alone or with others.
+TEST(MatMulTest, ASingleRowGivesTheBitsOfTheSameRowAmongOthers) {
+  for (DataType dtype : {DataType::kFloat, DataType::kFloat16}) {
+    const int64_t k = 96, n = 200, rows = 4;
+    const Tensor many = AsType(RandomFloats({rows, k}, 1), dtype), weight = AsType(RandomFloats({k, n}, 2), dtype);
+    const Tensor single = Tensor::Borrow(dtype, {1, k}, many.raw(), many.owner());
+    OpRunner alone("MatMul", 13), among("MatMul", 13);
+    const Tensor y = alone.Input(single).Constant(weight).Run()[0];
+    const Tensor ys = among.Input(many).Constant(weight).Run()[0];
+    EXPECT_EQ(std::memcmp(y.raw(), ys.raw(), y.bytes()), 0) << DataTypeName(dtype);
+    if (among.implementation() == "brg:avx512_core") {
+      EXPECT_EQ(alone.implementation(), "own:gemv");
     }
   }
 }
