@@ -1,7 +1,10 @@
 #include "executor/prepare.h"
 
+#include <optional>
+
 #include "executor/region.h"
 #include "graph/content.h"
+#include "graph/operation_text.h"
 #include "ops/registry.h"
 
 namespace rondo {
@@ -78,13 +81,11 @@ absl::StatusOr<PreparedKernel> PrepareNode(const Node& node, absl::Span<const Fa
   return PreparedKernel{*std::move(kernel), context.scratch_bytes()};
 }
 
-absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<const Fact* const> inputs,
-                                                 absl::Span<const Fact> outputs, const ProgramResources& resources) {
-  const OpDef* def = OpRegistry::Get().Find(node.op());
-  if (def == nullptr || !def->deterministic || !node.subgraphs().empty()) {
-    return Unimplemented(node.Describe(), ": cannot be folded");
-  }
-  if (def->view) {
+namespace {
+
+absl::StatusOr<std::vector<Tensor>> Compute(const Node& node, const OpDef& def, absl::Span<const Fact* const> inputs,
+                                            absl::Span<const Fact> outputs, const ProgramResources& resources) {
+  if (def.view) {
     if (!outputs[0].type.has_known_shape()) return Unimplemented(node.Describe(), ": cannot be folded");
     return std::vector<Tensor>{inputs[0]->constant.Reshaped(outputs[0].type.shape->ToDims())};
   }
@@ -124,6 +125,47 @@ absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<co
     tensors[i] = out[i].tensor();
   }
   return tensors;
+}
+
+// Results below this are computed as fast as they are found.
+constexpr size_t kMinStoredBytes = size_t{1} << 20;
+
+// As what the store knows the result of a node; nullopt where it is not to be kept.
+std::optional<PackedForm> FoldedForm(const Node& node, absl::Span<const Tensor> inputs, absl::Span<const Fact> outputs,
+                                     const ProgramResources& resources) {
+  for (const Tensor& input : inputs) {
+    if (input.dtype() == DataType::kString) return std::nullopt;  // its bytes are addresses
+  }
+  if (resources.store == nullptr || outputs.size() != 1 || !outputs[0].type.has_known_shape() ||
+      outputs[0].type.dtype == DataType::kString) {
+    return std::nullopt;
+  }
+  const Dims dims = outputs[0].type.shape->ToDims();
+  const absl::StatusOr<size_t> bytes = CheckedByteSize(outputs[0].type.dtype, dims);
+  if (!bytes.ok() || *bytes < kMinStoredBytes) return std::nullopt;
+  std::optional<std::string> operation = OperationText(node);
+  if (!operation.has_value()) return std::nullopt;
+  return PackedForm{absl::StrCat("folded ", *operation), outputs[0].type.dtype, dims};
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<const Fact* const> inputs,
+                                                 absl::Span<const Fact> outputs, const ProgramResources& resources) {
+  const OpDef* def = OpRegistry::Get().Find(node.op());
+  if (def == nullptr || !def->deterministic || !node.subgraphs().empty()) {
+    return Unimplemented(node.Describe(), ": cannot be folded");
+  }
+  std::vector<Tensor> sources;
+  for (const Fact* input : inputs) sources.push_back(input == nullptr ? Tensor() : input->constant);
+  const std::optional<PackedForm> form = def->view ? std::nullopt : FoldedForm(node, sources, outputs, resources);
+  if (!form.has_value()) return Compute(node, *def, inputs, outputs, resources);
+  if (Tensor found = resources.store->Find(sources, *form); found.defined()) return std::vector<Tensor>{found};
+  RONDO_ASSIGN_OR_RETURN(std::vector<Tensor> made, Compute(node, *def, inputs, outputs, resources));
+  CompileScope scope;
+  scope.Node(node.name());
+  resources.store->Add(sources, *form, made[0]);
+  return made;
 }
 
 absl::StatusOr<std::vector<Tensor>> EvaluateNode(const Node& node, absl::Span<const Tensor> inputs,

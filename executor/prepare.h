@@ -23,6 +23,7 @@ struct ProgramResources {
   int64_t max_loop_iterations = 10'000'000;
   PrimitiveCache* primitives = nullptr;
   WeightCache* weights = nullptr;
+  PackedWeightStore* store = nullptr;  // null: nothing outlives the process
 };
 
 struct PreparedKernel {

@@ -62,6 +62,7 @@ absl::Status Program::Rewrite(const ProgramOptions& options) {
   constexpr uint64_t kMaxProbedBytes = uint64_t{64} << 20;
   ProgramResources bounded = resources_;
   bounded.max_tensor_bytes = std::min(bounded.max_tensor_bytes, kMaxProbedBytes);
+  bounded.store = nullptr;  // what is only looked at is not worth keeping
   RewriteContext probing = context;
   probing.evaluate = [&](const Node& node, absl::Span<const Tensor> inputs) {
     return EvaluateNode(node, inputs, bounded);
@@ -91,6 +92,8 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(std::unique_ptr<Graph> 
   program->weights_ = std::make_unique<WeightCache>(&program->primitives_->log(), options.weight_store);
   resources.primitives = program->primitives_.get();
   resources.weights = program->weights_.get();
+  program->store_ = options.weight_store;
+  resources.store = program->store_.get();
   ScopedThreads threads(resources.threads);
 
   RONDO_RETURN_IF_ERROR(InferGraph(*program->graph_));

@@ -50,6 +50,7 @@ class Program {
   std::vector<RewriteReport> rewrites_;
   std::shared_ptr<PrimitiveCache> primitives_;
   std::unique_ptr<WeightCache> weights_;
+  std::shared_ptr<PackedWeightStore> store_;
   std::unique_ptr<RegionExecutable> root_;
 };
 

@@ -31,6 +31,8 @@ absl::Status WriteReports(const ProfileCommand& command, const CacheProfile& pro
 
 absl::StatusOr<bool> Profile(ProfileCommand& command) {
   ProfileOptions& options = command.options;
+  // The environment's directory would make the process's first call a second one.
+  if (options.load.cache_dir.empty()) options.load.cache_dir = kNoCacheDir;
   RONDO_ASSIGN_OR_RETURN(options.tokens, ParseBuckets("--tokens", command.tokens));
   RONDO_ASSIGN_OR_RETURN(options.batches, ParseBuckets("--batch", command.batches));
   std::unique_ptr<ProgressBar> bar;
@@ -38,6 +40,7 @@ absl::StatusOr<bool> Profile(ProfileCommand& command) {
   Trace trace;
   RONDO_ASSIGN_OR_RETURN(const CacheProfile profile, ProfileCache(options, &trace));
   Print(ProfileText(profile, command.top));
+  WarnOfCacheProblems(profile.report.directory);
   RONDO_RETURN_IF_ERROR(WriteReports(command, profile, trace));
   return profile.ok();
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,12 @@ struct Verdict {
   State state = State::kFigure;
 };
 
+// The start of a process that finds in the cache directory what an earlier one left there.
+struct SecondStart {
+  double load_seconds = 0, first_seconds = 0;  // of the model; of the cold call
+  CacheReport report;
+};
+
 struct CacheProfile {
   std::string model, kind;  // "decoder, cache in place", "model"
   int threads = 0;
@@ -71,6 +78,7 @@ struct CacheProfile {
   double precompile_seconds = 0, second_precompile_seconds = 0;
   double replan_seconds = 0;  // all plans made anew, everything else found
   ColdCall cold;
+  std::optional<SecondStart> second_start;  // with a cache directory
   std::vector<ProfiledShape> shapes;
   // What each phase added to the counters.
   CacheStats precompile, first_round, later_rounds, replan;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "tools/cache_dir.h"
 #include "tools/text.h"
 
 namespace rondo {
@@ -128,6 +129,7 @@ Json MissJson(const CompileEvent& event) {
           {"operation", event.operation},
           {"compiled_in", event.compiled_in},
           {"nearest_created_for", event.nearest},
+          {"earlier_process", event.earlier},
           {"changes", std::move(changes)},
           {"seconds", event.seconds()},
           {"implementation", event.implementation},
@@ -170,8 +172,11 @@ Json CacheJson(const CacheReport& report) {
                     {"creation_seconds", k.creation_seconds}});
   }
   for (const PackedWeightStats& w : report.weights) {
-    weights.push_back(
-        {{"node", w.node}, {"layout", w.layout}, {"bytes", w.bytes}, {"packing_seconds", w.packing_seconds}});
+    weights.push_back({{"node", w.node},
+                       {"layout", w.layout},
+                       {"bytes", w.bytes},
+                       {"packing_seconds", w.packing_seconds},
+                       {"found", w.found}});
   }
   for (const CompileEvent& event : report.misses) misses.push_back(MissJson(event));
   return {{"totals", std::move(totals)}, {"operators", std::move(operators)}, {"nodes", std::move(nodes)},
@@ -205,6 +210,9 @@ std::string ProfileText(const CacheProfile& profile, size_t top) {
     absl::StrAppend(&text, "  ", Printable(report.misses[i].Explanation(), 400), "\n");
   }
   text += "\n";
+  if (profile.second_start.has_value()) {
+    absl::StrAppend(&text, "second start: ", CacheDirectoryText(profile.second_start->report), "\n");
+  }
   TextTable verdicts({"verdict", "claim", "found"});
   for (const Verdict& v : profile.verdicts) verdicts.Add({StateName(v.state), v.claim, Printable(v.found, 400)});
   return text + verdicts.ToString();
@@ -232,37 +240,42 @@ std::string ProfileJson(const CacheProfile& profile) {
         {{"id", v.id}, {"state", StateName(v.state)}, {"claim", v.claim}, {"found", v.found}, {"value", v.value}});
   }
   const CacheReport& r = profile.report;
-  const Json json = {{"model", profile.model},
-                     {"kind", profile.kind},
-                     {"threads", profile.threads},
-                     {"load_seconds", profile.load_seconds},
-                     {"precompile_seconds", profile.precompile_seconds},
-                     {"second_precompile_seconds", profile.second_precompile_seconds},
-                     {"replan_seconds", profile.replan_seconds},
-                     {"cold_call",
-                      {{"name", profile.cold.name},
-                       {"first_seconds", profile.cold.first_seconds},
-                       {"later_seconds", profile.cold.later_seconds},
-                       {"later_calls", profile.cold.later_calls},
-                       {"plans_made", profile.cold.plans_made},
-                       {"creations", profile.cold.creations}}},
-                     {"shapes", std::move(shapes)},
-                     {"phases",
-                      {{"precompile", CountersJson(profile.precompile)},
-                       {"first_round", CountersJson(profile.first_round)},
-                       {"later_rounds", CountersJson(profile.later_rounds)},
-                       {"replan", CountersJson(profile.replan)}}},
-                     {"cache", CacheJson(r)},
-                     {"memory",
-                      {{"parameters", profile.parameter_bytes},
-                       {"primitives", r.totals.bytes},
-                       {"packed_weights", r.weight_bytes},
-                       {"arenas", r.arena_bytes},
-                       {"kv_cache", profile.kv_bytes}}},
-                     {"implementations", profile.implementations},
-                     {"operators", std::move(operators)},
-                     {"read_bandwidth", profile.read_bandwidth},
-                     {"verdicts", std::move(verdicts)}};
+  Json json = {{"model", profile.model},
+               {"kind", profile.kind},
+               {"threads", profile.threads},
+               {"load_seconds", profile.load_seconds},
+               {"precompile_seconds", profile.precompile_seconds},
+               {"second_precompile_seconds", profile.second_precompile_seconds},
+               {"replan_seconds", profile.replan_seconds},
+               {"cold_call",
+                {{"name", profile.cold.name},
+                 {"first_seconds", profile.cold.first_seconds},
+                 {"later_seconds", profile.cold.later_seconds},
+                 {"later_calls", profile.cold.later_calls},
+                 {"plans_made", profile.cold.plans_made},
+                 {"creations", profile.cold.creations}}},
+               {"shapes", std::move(shapes)},
+               {"phases",
+                {{"precompile", CountersJson(profile.precompile)},
+                 {"first_round", CountersJson(profile.first_round)},
+                 {"later_rounds", CountersJson(profile.later_rounds)},
+                 {"replan", CountersJson(profile.replan)}}},
+               {"cache", CacheJson(r)},
+               {"memory",
+                {{"parameters", profile.parameter_bytes},
+                 {"primitives", r.totals.bytes},
+                 {"packed_weights", r.weight_bytes},
+                 {"arenas", r.arena_bytes},
+                 {"kv_cache", profile.kv_bytes}}},
+               {"implementations", profile.implementations},
+               {"operators", std::move(operators)},
+               {"read_bandwidth", profile.read_bandwidth},
+               {"verdicts", std::move(verdicts)}};
+  if (profile.second_start.has_value()) {
+    json["second_start"] = {{"load_seconds", profile.second_start->load_seconds},
+                            {"first_seconds", profile.second_start->first_seconds}};
+    json["cache_directory"] = CacheDirectoryJson(profile.second_start->report);
+  }
   // Names come from the model and need not be UTF-8.
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -61,8 +61,10 @@ absl::StatusOr<ColdCall> MeasureCold(std::string name, const Program& program, c
 class DecoderSubject final : public ProfileSubject {
  public:
   // `context`: positions that the model's configuration names; 0: none.
-  DecoderSubject(std::unique_ptr<Decoder> decoder, int64_t context, const ProfileOptions& options)
+  DecoderSubject(std::unique_ptr<Decoder> decoder, std::unique_ptr<ModelCache> cache, int64_t context,
+                 const ProfileOptions& options)
       : decoder_(std::move(decoder)),
+        cache_(std::move(cache)),
         positions_(decoder_->max_length() > 0 ? decoder_->max_length() : context),
         steps_(options.decode_steps) {
     std::vector<int64_t> batches = options.batches.empty() ? std::vector<int64_t>{1, 2, 4} : options.batches;
@@ -144,7 +146,11 @@ class DecoderSubject final : public ProfileSubject {
     return MakeRunner();
   }
 
-  CacheReport Report() const override { return decoder_->program().Report(); }
+  CacheReport Report() const override {
+    CacheReport report = decoder_->program().Report();
+    cache_->Report(&report);
+    return report;
+  }
   std::map<std::string, int64_t> Implementations() const override { return CountImplementations(decoder_->program()); }
   void Listen(CompileListener compiles, std::function<void(const StepEvent&)> steps) override {
     decoder_->program().primitives().log().SetListener(std::move(compiles));
@@ -211,7 +217,8 @@ class DecoderSubject final : public ProfileSubject {
   }
 
   const std::unique_ptr<Decoder> decoder_;
-  const int64_t positions_;  // that the model knows; 0: nobody says
+  const std::unique_ptr<ModelCache> cache_;  // goes before the decoder
+  const int64_t positions_;                  // that the model knows; 0: nobody says
   int64_t steps_;
   StepRunnerOptions runner_options_;
   std::vector<RuntimeValue> others_;
@@ -342,6 +349,7 @@ absl::StatusOr<std::unique_ptr<ProfileSubject>> LoadDecoder(const ProfileOptions
   RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, options.load));
   DecoderOptions decoder_options;
   decoder_options.program = ProgramOptionsOf(options.load);
+  auto cache = std::make_unique<ModelCache>(options.load, imported, &decoder_options.program);
   absl::StatusOr<std::unique_ptr<Decoder>> decoder = Decoder::Create(std::move(imported.graph), decoder_options);
   if (!decoder.ok()) {
     *why = "";
@@ -351,7 +359,9 @@ absl::StatusOr<std::unique_ptr<ProfileSubject>> LoadDecoder(const ProfileOptions
     *why = (*decoder)->report().why;
     return nullptr;
   }
-  auto subject = std::make_unique<DecoderSubject>(*std::move(decoder), folder.context_length, options);
+  cache->Attach(&(*decoder)->program());
+  auto subject =
+      std::make_unique<DecoderSubject>(*std::move(decoder), std::move(cache), folder.context_length, options);
   RONDO_RETURN_IF_ERROR(subject->Init());
   return subject;
 }
