@@ -268,7 +268,7 @@ TEST_F(ExplanationTest, AListenerIsToldOfHitsMissesAndPacking) {
   Miss(Key(64), "y", "prefill");
   WeightCache weights(&cache_.log());
   const Tensor weight = Tensor::Make(DataType::kFloat, {4});
-  const PackedForm form = {"packed", DataType::kUInt8, {8}};
+  const PackedForm form = {"packed", DataType::kUInt8, {16}};
   ASSERT_TRUE(weights.GetOrPack({weight}, form, [](Tensor&) { return absl::OkStatus(); }).ok());
   cache_.log().SetListener(nullptr);
   Miss(Key(65), "x", "prefill");
