@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/paths.h"
 #include "tests/support/run_program.h"
 #include "tests/support/tiny_model.h"
@@ -96,6 +97,23 @@ TEST(CacheProfileTest, TheColdCallMakesAllThatItsStepNeeds) {
   EXPECT_DOUBLE_EQ(verdict["value"].get<double>(), ratio);
   EXPECT_EQ(verdict["state"], ratio > 100 ? "holds" : "fails");
   EXPECT_THAT(verdict["found"].get<std::string>(), HasSubstr("(decode of batch 1)"));
+}
+
+TEST(CacheProfileTest, TheColdCallFindsNothingInACacheDirectory) {
+  const std::string dir = NewTempDir();
+  int64_t created = -1;
+  for (int run = 0; run < 2; ++run) {  // the second finds what the first has left
+    const std::string path = absl::StrCat(dir, "/p", run, ".json");
+    const ProgramResult result = RunRondo({"cache", "profile", ArcMini(), "--tokens", "8", "--batch", "1",
+                                           "--cache-dir", dir + "/cache", "--threads", "1", "--json", path});
+    ASSERT_NE(result.exit_code, 2) << result.err;
+    const Json cold = Json::parse(ReadTestFile(path))["cold_call"];
+    if (run == 1) {
+      EXPECT_EQ(cold["creations"], created);
+    }
+    created = cold["creations"];
+    EXPECT_GT(created, 0);
+  }
 }
 
 TEST(CacheProfileTest, TheCountersAddUp) {
