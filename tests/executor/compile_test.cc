@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <set>
@@ -135,6 +136,92 @@ TEST(ExplainedMissTest, PlansThatAreMadeAnewFindEverythingElse) {
   EXPECT_EQ(after.plans_made, before.plans_made + 1);
   EXPECT_EQ(after.misses, before.misses);
   EXPECT_EQ(after.hits, before.hits + 2);
+}
+
+// ---- what outlives a process ----
+
+// A store in memory: by layout, type and dims, and the first bytes of each source.
+class MapStore final : public PackedWeightStore {
+ public:
+  Tensor Find(absl::Span<const Tensor> sources, const PackedForm& form) override {
+    const auto found = kept.find(KeyOf(sources, form));
+    if (found == kept.end()) return Tensor();
+    ++finds;
+    return found->second;
+  }
+  void Add(absl::Span<const Tensor> sources, const PackedForm& form, const Tensor& packed) override {
+    kept[KeyOf(sources, form)] = packed;
+  }
+  std::map<std::string, Tensor> kept;
+  int finds = 0;
+
+ private:
+  static std::string KeyOf(absl::Span<const Tensor> sources, const PackedForm& form) {
+    std::string key = absl::StrCat(form.layout, DataTypeName(form.dtype), DimsToString(form.dims));
+    for (const Tensor& source : sources) {
+      key.append(static_cast<const char*>(source.raw()), std::min<size_t>(source.bytes(), 64));
+    }
+    return key;
+  }
+};
+
+// y = x @ -(-w) - c: what is computed of w is large, of c small.
+std::unique_ptr<Graph> WithLargeConstant() {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"batch", "512"});
+  Value* negative = b.Op("Neg", 13, {b.Constant(RandomFloats({512, 1024}))});
+  Value* back = b.Op("Neg", 13, {negative});
+  Value* small = b.Op("Neg", 13, {b.Constant(RandomFloats({1024}))});
+  b.Output(b.Op("Add", 14, {b.Op("MatMul", 13, {x, back}), small}));
+  return b.Take();
+}
+
+TEST(WeightStoreTest, ASecondProgramFindsPackedWeightsAndLargeFoldedConstants) {
+  auto store = std::make_shared<MapStore>();
+  ProgramOptions options;
+  options.weight_store = store;
+  const std::vector<RuntimeValue> inputs = {RandomFloats({3, 512})};
+  auto first = MakeProgram(WithLargeConstant(), options);
+  auto expected = RunProgram(*first, inputs);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_EQ(store->finds, 0);
+  int64_t folded = 0;
+  for (const auto& [key, tensor] : store->kept) folded += key.rfind("folded Neg@", 0) == 0;
+  EXPECT_EQ(folded, 2);  // the small one is computed in no time
+  EXPECT_GT(first->primitives().stats().weights_packed, 0);
+
+  const size_t kept = store->kept.size();
+  auto second = MakeProgram(WithLargeConstant(), options);
+  auto found = RunProgram(*second, inputs);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(store->kept.size(), kept);
+  EXPECT_EQ(second->primitives().stats().weights_packed, 0);
+  EXPECT_EQ(second->primitives().stats().weights_found, first->primitives().stats().weights_packed);
+  EXPECT_EQ(static_cast<size_t>(store->finds), kept);
+  const Tensor &a = (*expected)[0].tensor(), &b = (*found)[0].tensor();
+  EXPECT_EQ(std::memcmp(a.raw(), b.raw(), a.bytes()), 0);
+}
+
+TEST(WeightStoreTest, OneQuantizedWeightWithTwoTablesOfScalesIsPackedTwice) {
+  GraphBuilder b;
+  Value* x = b.Input("x", DataType::kFloat, {"rows", "32"});
+  Tensor packed = Tensor::Make(DataType::kUInt8, {16, 1, 16});
+  for (int64_t i = 0; i < packed.size(); ++i) packed.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(i * 37);
+  Value* weight = b.Constant(packed);
+  const NamedAttributes attributes = {
+      {"K", int64_t{32}}, {"N", int64_t{16}}, {"bits", int64_t{4}}, {"block_size", int64_t{32}}};
+  for (int seed : {1, 2}) {
+    Value* scales = b.Constant(RandomFloats({16}, seed));
+    b.Output(b.Op("com.microsoft::MatMulNBits", 1, {x, weight, scales}, attributes));
+  }
+  const std::unique_ptr<Graph> graph = b.Take();
+  const std::vector<Tensor> inputs = {RandomFloats({3, 32})};
+  const std::vector<Tensor> ours = RunGraph(*graph, inputs), plain = RunGraph(*graph, inputs, /*plain=*/true);
+  for (size_t output : {0, 1}) {
+    for (int64_t i = 0; i < ours[output].size(); ++i) {
+      EXPECT_NEAR(ours[output].data<float>()[i], plain[output].data<float>()[i], 1e-4) << output << " " << i;
+    }
+  }
 }
 
 // ---- sealed runs ----
