@@ -8,8 +8,7 @@
 #include <vector>
 
 #define XXH_STATIC_LINKING_ONLY  // states on the stack
-// On x86 the library chooses the widest vectors that the processor has.
-#if defined(__x86_64__)
+#ifdef RONDO_XXHASH_DISPATCHES
 #include <xxh_x86dispatch.h>
 #else
 #include <xxhash.h>

@@ -124,7 +124,7 @@ struct PackedForm {
   Dims dims;
 };
 
-// Keeps packed weights beyond the life of a process (cachedir/). Called by one thread at a time.
+// Keeps packed weights beyond the life of a process (cachedir/). Thread-safe.
 class PackedWeightStore {
  public:
   virtual ~PackedWeightStore() = default;
