@@ -1,5 +1,7 @@
 #include "executor/step_figures.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -20,11 +22,32 @@ std::string TypesText(const Plan& plan, absl::Span<const int> slots) {
   });
 }
 
-// Whether a step reads only some rows of its first input.
-bool Selects(const Node& node) {
-  const std::string& type = node.op().type;
-  return type == "Gather" || type == "GatherND" || type == "GatherElements" || type == "GatherBlockQuantized" ||
-         type == "Slice";
+// Of a table that a step selects rows of, the bytes of as many rows as it selects; of another input all.
+double BytesRead(const Plan& plan, const Step& step, size_t i, const ValueType& type) {
+  const double all = static_cast<double>(ByteSize(type.dtype, type.shape->ElementCount().value()));
+  const auto rows = [&](double count, int64_t axis) {
+    const int64_t rank = type.shape->rank();
+    const int64_t of = rank == 0 ? 1 : (*type.shape)[(axis % rank + rank) % rank].value();
+    return all * std::min(1.0, count / static_cast<double>(std::max<int64_t>(of, 1)));
+  };
+  const Node& node = *step.node;
+  const std::string& op = node.op().type;
+  if ((op == "Gather" && i == 0) || (op == "GatherBlockQuantized" && i != 1)) {
+    const ValueType* indices = TypeOf(plan, step.inputs, 1);
+    const int64_t axis = node.IntOr(op == "Gather" ? "axis" : "gather_axis", 0);
+    return indices == nullptr ? all : rows(Elements(*indices), axis);
+  }
+  if (i == 0 && (op == "GatherND" || op == "GatherElements" || op == "Slice")) {
+    return std::min(all, static_cast<double>(step.output_bytes));
+  }
+  // Tables of cosines and sines, [positions, D / 2]: a row for each token of x, [B, T, H * D] or [B, H, T, D].
+  if (op == "RotaryEmbedding" && i > 0 && type.dtype != DataType::kInt64 && type.shape->rank() == 2) {
+    const ValueType* x = TypeOf(plan, step.inputs, 0);
+    if (x != nullptr && x->shape->rank() >= 3) {
+      return rows(static_cast<double>((*x->shape)[0].value() * (*x->shape)[x->shape->rank() - 2].value()), 0);
+    }
+  }
+  return all;
 }
 
 bool IsProduct(const Node& node) {
@@ -77,11 +100,7 @@ StepFigures FiguresOf(const Plan& plan, const Step& step) {
       figures.bytes = 0;
       return figures;
     }
-    if (i == 0 && Selects(*step.node)) {
-      figures.bytes += step.output_bytes;
-      continue;
-    }
-    figures.bytes += static_cast<int64_t>(ByteSize(type->dtype, type->shape->ElementCount().value()));
+    figures.bytes += static_cast<int64_t>(BytesRead(plan, step, i, *type));
   }
   return figures;
 }

@@ -11,7 +11,7 @@ namespace rondo {
 
 struct StepFigures {
   std::string shapes;  // "float32[1, 64] float32[64, 8] -> float32[1, 8]", as far as they are known
-  int64_t bytes = 0;   // operands and results, each once; 0: not known
+  int64_t bytes = 0;   // operands (of tables the rows that are read) and results, each once; 0: not known
   double flops = 0;    // of products and convolutions; 0: of others, and where it is not known
 };
 
