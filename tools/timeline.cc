@@ -1,6 +1,7 @@
 #include "tools/timeline.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 
@@ -15,6 +16,7 @@ namespace {
 using Kind = TraceSpan::Kind;
 
 constexpr double kLeft = 110, kWidth = 1000, kLane = 22, kBar = 16, kTop = 22;
+constexpr double kLetter = 6.5;  // a wide one, in pixels
 constexpr double kNarrow = 0.4;  // pixels: what ends within this of the one before is drawn with it
 
 const char* LaneName(Kind kind) {
@@ -27,6 +29,8 @@ const char* LaneName(Kind kind) {
       return "primitives";
     case Kind::kWeights:
       return "packing";
+    case Kind::kFound:
+      return "found weights";
     case Kind::kStep:
       return "steps";
     case Kind::kHit:
@@ -35,14 +39,41 @@ const char* LaneName(Kind kind) {
   return "";
 }
 
-// The same operator has the same colour in every picture.
-std::string Colour(const TraceSpan& span) {
-  if (span.kind == Kind::kPhase) return "hsl(220 10% 60%)";
-  uint32_t hash = 2166136261u;
-  for (unsigned char c : span.kind == Kind::kPlan ? absl::string_view("plan") : absl::string_view(span.name)) {
-    hash = (hash ^ c) * 16777619u;
+// The same operator has the same colour in every picture. Neighbours among the phases differ.
+std::string Colour(const TraceSpan& span, size_t position) {
+  switch (span.kind) {
+    case Kind::kPhase:
+      return position % 2 == 0 ? "hsl(220 10% 60%)" : "hsl(220 12% 70%)";
+    case Kind::kPlan:
+      return "hsl(255 60% 68%)";
+    case Kind::kWeights:
+      return "hsl(28 80% 58%)";
+    case Kind::kFound:
+      return "hsl(150 55% 48%)";
+    default:
+      break;
   }
-  return absl::StrFormat("hsl(%d 60%% 55%%)", hash % 360);
+  uint32_t hash = 51957;  // sets frequent operators apart: products, convolutions, attention
+  for (unsigned char c : span.name) hash = (hash ^ c) * 16777619u;
+  hash = (hash ^ (hash >> 15)) * 2246822519u;
+  return absl::StrFormat("hsl(%d 60%% 60%%)", (hash ^ (hash >> 13)) % 24 * 15);
+}
+
+// Time between ticks: 1, 2 or 5 of a power of ten, so that there are four to ten of them.
+double TickSeconds(double seconds) {
+  const double power = std::pow(10, std::floor(std::log10(seconds / 4)));
+  for (double factor : {5.0, 2.0}) {
+    if (seconds / (factor * power) >= 4) return factor * power;
+  }
+  return power;
+}
+
+std::string TickText(double seconds, double whole) {
+  if (seconds == 0) return "0";
+  const auto [factor, unit] = whole < 1e-3 ? std::pair(1e6, "us")
+                              : whole < 1  ? std::pair(1e3, "ms")
+                                           : std::pair(1.0, "s");
+  return absl::StrFormat("%.6g %s", seconds * factor, unit);
 }
 
 std::string Tooltip(const TraceSpan& span) {
@@ -67,12 +98,13 @@ class Lane {
 
   std::string Svg(double y) const {
     std::string svg;
-    for (const Bar& bar : bars_) {
+    for (size_t i = 0; i < bars_.size(); ++i) {
+      const Bar& bar = bars_[i];
       absl::StrAppendFormat(&svg, "<rect x=\"%.2f\" y=\"%.0f\" width=\"%.2f\" height=\"%.0f\" fill=\"%s\"><title>",
-                            bar.x, y, bar.width, kBar, Colour(*bar.span));
+                            bar.x, y, bar.width, kBar, Colour(*bar.span, i));
       absl::StrAppend(&svg, Markup(Tooltip(*bar.span)),
                       bar.spans > 1 ? absl::StrCat(" and ", bar.spans - 1, " more") : "", "</title></rect>");
-      if (bar.width > 7.0 * static_cast<double>(bar.span->name.size())) {
+      if (bar.width > kLetter * static_cast<double>(bar.span->name.size())) {
         absl::StrAppendFormat(&svg, "<text x=\"%.2f\" y=\"%.0f\" class=\"in\">%s</text>", bar.x + 3, y + 12,
                               Markup(bar.span->name));
       }
@@ -88,6 +120,40 @@ class Lane {
   };
   std::vector<Bar> bars_;
 };
+
+// Steps by name, longest first: what the colours mean. As far as the line goes, and what took any time.
+std::string Legend(const std::vector<const TraceSpan*>& shown, double y) {
+  struct Row {
+    const TraceSpan* span = nullptr;
+    double seconds = 0;
+  };
+  std::map<std::string, Row> by_name;
+  double total = 0;
+  for (const TraceSpan* span : shown) {
+    if (span->kind != Kind::kStep) continue;
+    Row& row = by_name[span->name];
+    row.span = span;
+    row.seconds += span->seconds();
+    total += span->seconds();
+  }
+  std::vector<Row> rows;
+  for (const auto& [name, row] : by_name) rows.push_back(row);
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.seconds > b.seconds; });
+  std::string svg;
+  double x = kLeft;
+  for (const Row& row : rows) {
+    const double percent = total > 0 ? 100 * row.seconds / total : 0;
+    const std::string text = absl::StrFormat("%s %.0f%%", row.span->name, percent);
+    const double width = 28 + kLetter * static_cast<double>(text.size());
+    if (percent < 0.5 || x + width > kLeft + kWidth) break;
+    absl::StrAppendFormat(&svg,
+                          "<rect x=\"%.0f\" y=\"%.0f\" width=\"10\" height=\"10\" fill=\"%s\"></rect>"
+                          "<text x=\"%.0f\" y=\"%.0f\">%s</text>",
+                          x, y, Colour(*row.span, 0), x + 14, y + 9, Markup(text));
+    x += width;
+  }
+  return svg;
+}
 
 }  // namespace
 
@@ -107,21 +173,22 @@ std::string TimelineSvg(const std::vector<TraceSpan>& spans, int64_t begin_ns, i
                                           static_cast<double>(end - begin) * scale);
   }
   const bool threads = std::get<0>(lanes.begin()->first) != std::get<0>(lanes.rbegin()->first);
-  const double height = kTop + kLane * static_cast<double>(lanes.size());
+  const double bottom = kTop + kLane * static_cast<double>(lanes.size());
+  const std::string legend = Legend(shown, bottom + 4);
+  const double height = bottom + (legend.empty() ? 0 : kLane);
   std::string svg =
       absl::StrFormat("<svg viewBox=\"0 0 %.0f %.0f\" class=\"timeline\" role=\"img\">\n", kLeft + kWidth + 10, height);
-  constexpr int kTicks = 5;
-  for (int tick = 0; tick <= kTicks; ++tick) {
-    const double x = kLeft + kWidth * tick / kTicks;
-    const double seconds = static_cast<double>(end_ns - begin_ns) * 1e-9 * tick / kTicks;
+  const double whole = static_cast<double>(end_ns - begin_ns) * 1e-9, between = TickSeconds(whole);
+  for (int tick = 0; tick * between <= whole; ++tick) {
+    const double x = kLeft + kWidth * tick * between / whole;
     absl::StrAppendFormat(&svg,
                           "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"14\" y2=\"%.0f\"/><text x=\"%.1f\" y=\"11\" "
                           "text-anchor=\"%s\">%s</text>",
-                          x, x, height, x,
-                          tick == kTicks ? "end"
-                          : tick == 0    ? "start"
-                                         : "middle",
-                          SecondsText(seconds));
+                          x, x, bottom, x,
+                          tick == 0                          ? "start"
+                          : x > kLeft + kWidth - kLetter * 4 ? "end"
+                                                             : "middle",
+                          TickText(tick * between, whole));
   }
   double y = kTop;
   for (const auto& [key, lane] : lanes) {
@@ -132,7 +199,7 @@ std::string TimelineSvg(const std::vector<TraceSpan>& spans, int64_t begin_ns, i
     svg += lane.Svg(y);
     y += kLane;
   }
-  return svg + "</svg>\n";
+  return absl::StrCat(svg, legend, "</svg>\n");
 }
 
 }  // namespace rondo

@@ -1,5 +1,5 @@
 // A picture of a trace: time from left to right, a lane for the phases and, per thread, lanes for plans, primitives,
-// packed weights and steps.
+// weights that were packed or found, and steps; below them which colours took how much time.
 #ifndef RONDO_TOOLS_TIMELINE_H_
 #define RONDO_TOOLS_TIMELINE_H_
 

@@ -13,6 +13,7 @@ namespace {
 using Kind = TraceSpan::Kind;
 using Json = nlohmann::json;
 
+constexpr int kProcess = 1;
 constexpr int kPhases = 0;  // the track of the phases; threads have their numbers
 
 Json Arguments(const TraceSpan& span) {
@@ -28,12 +29,13 @@ Json Arguments(const TraceSpan& span) {
     return args;
   }
   args["bytes"] = span.bytes;
-  args[span.kind == Kind::kWeights ? "layout" : "explanation"] = span.detail;
+  args[span.kind == Kind::kWeights || span.kind == Kind::kFound ? "layout" : "explanation"] = span.detail;
   return args;
 }
 
-Json ThreadName(int track, const std::string& name) {
-  return {{"name", "thread_name"}, {"ph", "M"}, {"pid", 1}, {"tid", track}, {"args", {{"name", name}}}};
+// `what` is "process_name" or "thread_name".
+Json NameOf(const char* what, int track, const std::string& name) {
+  return {{"name", what}, {"ph", "M"}, {"pid", kProcess}, {"tid", track}, {"args", {{"name", name}}}};
 }
 
 }  // namespace
@@ -55,6 +57,8 @@ const char* TraceKindName(Kind kind) {
       return "primitive";
     case Kind::kWeights:
       return "packing";
+    case Kind::kFound:
+      return "found";
     case Kind::kHit:
       return "hit";
   }
@@ -94,8 +98,8 @@ void Trace::AddCompile(const CompileEvent& event) {
       span.name = absl::StrCat("plan: ", event.compiled_in);
       break;
     case CompileEvent::Kind::kWeights:
-      span.kind = Kind::kWeights;
-      span.name = "pack weights";
+      span.kind = event.found ? Kind::kFound : Kind::kWeights;
+      span.name = event.found ? "find weights" : "pack weights";
       break;
   }
   if (event.hit) {
@@ -135,13 +139,14 @@ std::string Trace::ToJson() const {
     if (span.kind != Kind::kPhase) threads.insert(span.thread);
   }
   Json events = Json::array();
-  events.push_back(ThreadName(kPhases, "phases"));
-  for (int thread : threads) events.push_back(ThreadName(thread, absl::StrCat("thread ", thread)));
+  events.push_back(NameOf("process_name", kPhases, "rondo"));
+  events.push_back(NameOf("thread_name", kPhases, "phases"));
+  for (int thread : threads) events.push_back(NameOf("thread_name", thread, absl::StrCat("thread ", thread)));
   for (const TraceSpan& span : spans) {
     Json event = {{"name", span.name},
                   {"cat", TraceKindName(span.kind)},
                   {"ph", span.kind == Kind::kHit ? "i" : "X"},
-                  {"pid", 1},
+                  {"pid", kProcess},
                   {"tid", span.thread},
                   {"ts", static_cast<double>(span.begin_ns - start) / 1e3}};
     if (span.kind == Kind::kHit) {

@@ -1,5 +1,6 @@
 // A profile in Chrome's trace format, for ui.perfetto.dev or chrome://tracing: the phases of the program, and on a
-// track per thread what was compiled (primitives, plans, packed weights), every hit, and every step that ran.
+// track per thread what was compiled (primitives, plans, packed weights) or found in the cache directory, every hit,
+// and every step that ran.
 #ifndef RONDO_TOOLS_TRACE_H_
 #define RONDO_TOOLS_TRACE_H_
 
@@ -16,7 +17,8 @@ namespace rondo {
 int64_t NowNs();
 
 struct TraceSpan {
-  enum class Kind { kPhase, kStep, kPlan, kPrimitive, kWeights, kHit };
+  // kWeights: packed; kFound: packed weights that the cache directory had.
+  enum class Kind { kPhase, kStep, kPlan, kPrimitive, kWeights, kFound, kHit };
   Kind kind = Kind::kPhase;
   std::string name, node, implementation;
   std::string detail;  // of a step its shapes; of what was compiled the explanation

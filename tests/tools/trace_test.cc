@@ -28,6 +28,27 @@ TEST(TraceTest, IsJsonThatChromeReads) {
   EXPECT_EQ(spans[1]["args"]["output_bytes"], 64);
 }
 
+TEST(TraceTest, WeightsThatWereFoundAreNotCalledPacked) {
+  Trace trace;
+  CompileEvent event;
+  event.kind = CompileEvent::Kind::kWeights;
+  event.operation = "panels";
+  for (bool found : {false, true}) {
+    event.found = found;
+    trace.AddCompile(event);
+  }
+  const nlohmann::json json = nlohmann::json::parse(trace.ToJson());
+  std::vector<nlohmann::json> spans;
+  for (const auto& span : json["traceEvents"]) {
+    if (span["ph"] == "X") spans.push_back(span);
+  }
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0]["cat"], "packing");
+  EXPECT_EQ(spans[1]["cat"], "found");
+  EXPECT_NE(spans[0]["name"], spans[1]["name"]);
+  for (const auto& span : spans) EXPECT_EQ(span["args"]["layout"], "panels");
+}
+
 TEST(ProgressTest, FitsItsLine) {
   EXPECT_EQ(ProgressText(1, 2, 12, "resnet", 80), "[############------------] 1/2  12 s  resnet");
   EXPECT_EQ(ProgressText(1, 2, 12, "resnet", 10), "[########");
