@@ -9,6 +9,7 @@ namespace {
 
 constexpr char kStyle[] = R"(
 :root{color-scheme:light dark;--line:#8886;--good:#1a7f37;--bad:#cf222e;--none:#9a6700}
+@media(prefers-color-scheme:dark){:root{--good:#3fb950;--bad:#f85149;--none:#d29922}}
 body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:76rem;padding:0 1rem}
 h1{margin:0 0 .5rem;font-size:1.5rem}h2{margin:1.8rem 0 .5rem;font-size:1.15rem}
 table{border-collapse:collapse;width:100%}th,td{padding:.25rem .6rem;text-align:left;vertical-align:top;
@@ -16,7 +17,9 @@ border-bottom:1px solid var(--line);overflow-wrap:anywhere}
 th{cursor:pointer;position:sticky;top:0;background:Canvas;white-space:nowrap;user-select:none}
 th::after{content:"\2195";opacity:.35;padding-left:.3em}th.up::after{content:"\2191";opacity:1}
 th.down::after{content:"\2193";opacity:1}
-.n{text-align:right;font-variant-numeric:tabular-nums}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.wide td,.wide th{overflow-wrap:break-word}
+@media(max-width:78rem){.wide{overflow-x:auto}.wide th{position:static;white-space:normal}}
 .good{color:var(--good)}.bad{color:var(--bad);font-weight:600}.none{color:var(--none);font-weight:600}
 )";
 
@@ -78,7 +81,7 @@ HtmlCell::HtmlCell(std::string text, double key) : markup(std::move(text)), sort
 std::string HtmlTable(absl::string_view id, const std::vector<std::string>& header, absl::string_view alignment,
                       const std::vector<std::vector<HtmlCell>>& rows) {
   const auto number = [&](size_t column) { return column < alignment.size() && alignment[column] == 'r'; };
-  std::string html = absl::StrCat("<table id=\"", id, "\"><thead><tr>");
+  std::string html = absl::StrCat("<div class=\"wide\"><table id=\"", id, "\"><thead><tr>");
   for (size_t i = 0; i < header.size(); ++i) {
     absl::StrAppend(&html, number(i) ? "<th class=\"n\">" : "<th>", Markup(header[i]), "</th>");
   }
@@ -93,7 +96,7 @@ std::string HtmlTable(absl::string_view id, const std::vector<std::string>& head
     }
     html += "</tr>\n";
   }
-  return html + "</tbody></table>\n";
+  return html + "</tbody></table></div>\n";
 }
 
 }  // namespace rondo
