@@ -49,6 +49,39 @@ std::vector<OperatorTime> SumByOperator(const std::vector<TraceSpan>& spans) {
   return rows;
 }
 
+// `steps` ran one after another: one or more calls of a shape, with calls of other shapes before them (a decode's
+// prefill). A call begins where the very first step runs again; those are alike whose first steps have the same shapes.
+void SumCalls(const std::vector<TraceSpan>& steps, ProfiledShape* shape) {
+  if (steps.empty()) return;
+  std::vector<size_t> begins;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].name == steps[0].name && steps[i].node == steps[0].node) begins.push_back(i);
+  }
+  std::vector<TraceSpan> alike;
+  for (size_t call = 0; call < begins.size(); ++call) {
+    const size_t begin = begins[call], end = call + 1 < begins.size() ? begins[call + 1] : steps.size();
+    if (steps[begin].detail != steps[begins.back()].detail) continue;
+    ++shape->traced_calls;
+    shape->last_begin_ns = steps[begin].begin_ns;
+    shape->last_end_ns = steps[end - 1].end_ns;
+    alike.insert(alike.end(), steps.begin() + begin, steps.begin() + end);
+  }
+  shape->operators = SumByOperator(alike);
+}
+
+// Each shape's steps are those before its end.
+void SumCallsByShape(const std::vector<TraceSpan>& spans, const std::vector<int64_t>& ends,
+                     std::vector<ProfiledShape>* shapes) {
+  size_t next = 0;
+  for (size_t i = 0; i < shapes->size(); ++i) {
+    std::vector<TraceSpan> steps;
+    for (; next < spans.size() && spans[next].begin_ns < ends[i]; ++next) {
+      if (spans[next].kind == TraceSpan::Kind::kStep) steps.push_back(spans[next]);
+    }
+    SumCalls(steps, &(*shapes)[i]);
+  }
+}
+
 class Profiler {
  public:
   Profiler(const ProfileOptions& options, Trace* trace) : options_(options), trace_(*trace) {}
@@ -64,7 +97,10 @@ class Profiler {
     RONDO_RETURN_IF_ERROR(LaterRounds());
     RONDO_RETURN_IF_ERROR(CompileAgain());
     RONDO_RETURN_IF_ERROR(TracedRound());
-    profile_.read_bandwidth = MeasureReadBandwidth(profile_.threads);
+    RONDO_RETURN_IF_ERROR(Timed("read bandwidth", nullptr, [&] {
+      profile_.read_bandwidth = MeasureReadBandwidth(profile_.threads);
+      return absl::OkStatus();
+    }));
     subject_.reset();  // its memory first
     RONDO_RETURN_IF_ERROR(RoundWithoutCache());
     RONDO_RETURN_IF_ERROR(StartAgain());
@@ -98,6 +134,7 @@ class Profiler {
 
   // Before all else: nothing in the process has been compiled or called, oneDNN's own cache is empty.
   absl::Status CallCold() {
+    ListenToCompiles();
     return Timed("cold call", nullptr, [&]() -> absl::Status {
       RONDO_ASSIGN_OR_RETURN(profile_.cold, subject_->CallCold());
       compared_ += profile_.cold.later_calls;
@@ -206,42 +243,55 @@ class Profiler {
     // New sessions: their memory is touched before anything is traced.
     std::string ignored;
     std::vector<double> seconds;
-    for (size_t i = 0; i < profile_.shapes.size(); ++i) RONDO_RETURN_IF_ERROR(subject_->Call(i, &seconds, &ignored));
+    RONDO_RETURN_IF_ERROR(Timed("calls before tracing", nullptr, [&]() -> absl::Status {
+      for (size_t i = 0; i < profile_.shapes.size(); ++i) RONDO_RETURN_IF_ERROR(subject_->Call(i, &seconds, &ignored));
+      return absl::OkStatus();
+    }));
     subject_->Listen([this](const CompileEvent& event) { trace_.AddCompile(event); },
                      [this](const StepEvent& event) { trace_.AddStep(event); });
+    std::vector<int64_t> ends;
     for (size_t i = 0; i < profile_.shapes.size(); ++i) {
       RONDO_RETURN_IF_ERROR(Timed(absl::StrCat("traced ", profile_.shapes[i].name), nullptr,
                                   [&] { return subject_->Call(i, &seconds, &ignored); }));
+      ends.push_back(NowNs());
     }
     subject_->Listen(nullptr, nullptr);
-    profile_.operators = SumByOperator(trace_.spans());
+    const std::vector<TraceSpan> spans = trace_.spans();
+    profile_.operators = SumByOperator(spans);
+    SumCallsByShape(spans, ends, &profile_.shapes);
     for (const OperatorTime& row : profile_.operators) profile_.traced_seconds += row.seconds;
     return absl::OkStatus();
   }
 
   absl::Status RoundWithoutCache() {
-    ProfileOptions options = options_;
-    options.load.cache = {0, 0};
-    RONDO_ASSIGN_OR_RETURN(std::unique_ptr<ProfileSubject> subject, LoadSubject(options));
-    RONDO_RETURN_IF_ERROR(subject->Precompile(nullptr).status());
-    for (size_t i = 0; i < profile_.shapes.size(); ++i) {
-      std::string results;
-      std::vector<double> seconds;
-      RONDO_RETURN_IF_ERROR(subject->Call(i, &seconds, &results));
-      Compare(i, results, "a call without cache");
-    }
-    return absl::OkStatus();
+    return Timed("round without cache", nullptr, [&]() -> absl::Status {
+      ProfileOptions options = options_;
+      options.load.cache = {0, 0};
+      RONDO_ASSIGN_OR_RETURN(std::unique_ptr<ProfileSubject> subject, LoadSubject(options));
+      RONDO_RETURN_IF_ERROR(subject->Precompile(nullptr).status());
+      for (size_t i = 0; i < profile_.shapes.size(); ++i) {
+        std::string results;
+        std::vector<double> seconds;
+        RONDO_RETURN_IF_ERROR(subject->Call(i, &seconds, &results));
+        Compare(i, results, "a call without cache");
+      }
+      return absl::OkStatus();
+    });
   }
 
   // The models before have written the directory when they went.
   absl::Status StartAgain() {
     if (options_.load.cache_dir == kNoCacheDir) return absl::OkStatus();
     SecondStart& start = profile_.second_start.emplace();
-    RONDO_RETURN_IF_ERROR(Load("start with the cache directory", options_, &start.load_seconds));
-    RONDO_ASSIGN_OR_RETURN(const ColdCall call, subject_->CallCold());
-    start.first_seconds = call.first_seconds;
-    start.report = subject_->Report();
-    return absl::OkStatus();
+    RONDO_RETURN_IF_ERROR(Load("second start: load", options_, &start.load_seconds));
+    ListenToCompiles();
+    return Timed("second start: cold call", nullptr, [&]() -> absl::Status {
+      RONDO_ASSIGN_OR_RETURN(const ColdCall call, subject_->CallCold());
+      start.first_seconds = call.first_seconds;
+      start.begin_ns = call.begin_ns;
+      start.report = subject_->Report();
+      return absl::OkStatus();
+    });
   }
 
   void Compare(size_t shape, const std::string& results, absl::string_view what) {

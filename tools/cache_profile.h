@@ -28,32 +28,37 @@ struct ProfileOptions {
   std::function<void(int64_t done, int64_t total, absl::string_view next)> progress;
 };
 
+// Steps of one operator and implementation.
+struct OperatorTime {
+  std::string op, implementation;
+  int64_t calls = 0, bytes = 0;
+  double seconds = 0, flops = 0;
+  double seconds_of_bytes = 0;  // of the calls whose bytes are known
+};
+
 // One shape: compiled, called the first time, called again.
 struct ProfiledShape {
   std::string name;  // "prefill of 64 rows", "decode of batch 1"
   double compile_seconds = 0;
   double first_seconds = 0;
   double later_seconds = 0;  // median
+  // Its traced calls; of a decode the steps alone, not the prefill before them.
+  int64_t traced_calls = 0;
+  std::vector<OperatorTime> operators;         // longest first
+  int64_t last_begin_ns = 0, last_end_ns = 0;  // the last of them
 };
 
 // A model of which nothing is compiled yet, called: all that a first forward needs is made within the first call. Then
 // the same forward again and again.
 struct ColdCall {
   std::string name;          // of the shape
-  double first_seconds = 0;  // the very first call
+  int64_t begin_ns = 0;      // of the very first call
+  double first_seconds = 0;  // what it took
   double later_seconds = 0;  // median of the repeated ones
   int64_t later_calls = 0;
   // What the first call made, and whether each later one gave the same bytes.
   int64_t plans_made = 0, creations = 0;
   bool equal = true;
-};
-
-// Steps of one operator and implementation in the traced round.
-struct OperatorTime {
-  std::string op, implementation;
-  int64_t calls = 0, bytes = 0;
-  double seconds = 0, flops = 0;
-  double seconds_of_bytes = 0;  // of the calls whose bytes are known
 };
 
 struct Verdict {
@@ -67,6 +72,7 @@ struct Verdict {
 // The start of a process that finds in the cache directory what an earlier one left there.
 struct SecondStart {
   double load_seconds = 0, first_seconds = 0;  // of the model; of the cold call
+  int64_t begin_ns = 0;                        // of the cold call
   CacheReport report;
 };
 
@@ -84,7 +90,7 @@ struct CacheProfile {
   CacheStats precompile, first_round, later_rounds, replan;
   CacheReport report;  // before the plans are made anew
   std::map<std::string, int64_t> implementations;
-  std::vector<OperatorTime> operators;  // longest first
+  std::vector<OperatorTime> operators;  // of the traced round, longest first
   double traced_seconds = 0;            // of all steps in the traced round
   double read_bandwidth = 0;            // bytes per second
   std::vector<Verdict> verdicts;

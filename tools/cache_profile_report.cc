@@ -119,6 +119,20 @@ Json CountersJson(const CacheStats& c) {
           {"plan_seconds", c.plan_seconds}};
 }
 
+Json OperatorsJson(const std::vector<OperatorTime>& operators) {
+  Json rows = Json::array();
+  for (const OperatorTime& o : operators) {
+    rows.push_back({{"operator", o.op},
+                    {"implementation", o.implementation},
+                    {"calls", o.calls},
+                    {"seconds", o.seconds},
+                    {"bytes", o.bytes},
+                    {"seconds_of_bytes", o.seconds_of_bytes},
+                    {"flops", o.flops}});
+  }
+  return rows;
+}
+
 Json MissJson(const CompileEvent& event) {
   Json changes = Json::array();
   for (const KeyFieldChange& change : event.changes) {
@@ -219,21 +233,14 @@ std::string ProfileText(const CacheProfile& profile, size_t top) {
 }
 
 std::string ProfileJson(const CacheProfile& profile) {
-  Json shapes = Json::array(), operators = Json::array(), verdicts = Json::array();
+  Json shapes = Json::array(), verdicts = Json::array();
   for (const ProfiledShape& s : profile.shapes) {
     shapes.push_back({{"name", s.name},
                       {"compile_seconds", s.compile_seconds},
                       {"first_seconds", s.first_seconds},
-                      {"later_seconds", s.later_seconds}});
-  }
-  for (const OperatorTime& o : profile.operators) {
-    operators.push_back({{"operator", o.op},
-                         {"implementation", o.implementation},
-                         {"calls", o.calls},
-                         {"seconds", o.seconds},
-                         {"bytes", o.bytes},
-                         {"seconds_of_bytes", o.seconds_of_bytes},
-                         {"flops", o.flops}});
+                      {"later_seconds", s.later_seconds},
+                      {"traced_calls", s.traced_calls},
+                      {"operators", OperatorsJson(s.operators)}});
   }
   for (const Verdict& v : profile.verdicts) {
     verdicts.push_back(
@@ -268,7 +275,7 @@ std::string ProfileJson(const CacheProfile& profile) {
                  {"arenas", r.arena_bytes},
                  {"kv_cache", profile.kv_bytes}}},
                {"implementations", profile.implementations},
-               {"operators", std::move(operators)},
+               {"operators", OperatorsJson(profile.operators)},
                {"read_bandwidth", profile.read_bandwidth},
                {"verdicts", std::move(verdicts)}};
   if (profile.second_start.has_value()) {

@@ -39,6 +39,7 @@ absl::StatusOr<ColdCall> MeasureCold(std::string name, const Program& program, c
   cold.name = std::move(name);
   std::string first_results;
   std::vector<double> seconds;
+  cold.begin_ns = NowNs();
   RONDO_RETURN_IF_ERROR(call(&seconds, &first_results));
   const CacheStats made = program.primitives().stats();
   cold.first_seconds = seconds.front();

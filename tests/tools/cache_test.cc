@@ -41,6 +41,12 @@ Json Verdict(const Json& profile, const std::string& id) {
   return Json();
 }
 
+int CountOf(const std::string& text, const std::string& piece) {
+  int count = 0;
+  for (size_t at = text.find(piece); at != std::string::npos; at = text.find(piece, at + 1)) ++count;
+  return count;
+}
+
 // The profile of a decoder, made once for the tests that look at it.
 struct Profiled {
   ProgramResult result;
@@ -103,10 +109,13 @@ TEST(CacheProfileTest, TheColdCallFindsNothingInACacheDirectory) {
   const std::string dir = NewTempDir();
   int64_t created = -1;
   for (int run = 0; run < 2; ++run) {  // the second finds what the first has left
-    const std::string path = absl::StrCat(dir, "/p", run, ".json");
-    const ProgramResult result = RunRondo({"cache", "profile", ArcMini(), "--tokens", "8", "--batch", "1",
-                                           "--cache-dir", dir + "/cache", "--threads", "1", "--json", path});
+    const std::string path = absl::StrCat(dir, "/p", run, ".json"), page = dir + "/p.html";
+    const ProgramResult result =
+        RunRondo({"cache", "profile", ArcMini(), "--tokens", "8", "--batch", "1", "--cache-dir", dir + "/cache",
+                  "--threads", "1", "--json", path, "--html", page});
     ASSERT_NE(result.exit_code, 2) << result.err;
+    EXPECT_THAT(ReadTestFile(page), HasSubstr("<dt>second start</dt>"));
+    EXPECT_EQ(CountOf(ReadTestFile(page), ">found weights</text>") > 1, run == 1);  // and the second start's own
     const Json cold = Json::parse(ReadTestFile(path))["cold_call"];
     if (run == 1) {
       EXPECT_EQ(cold["creations"], created);
@@ -179,29 +188,42 @@ TEST(CacheProfileTest, TheTraceHoldsCompilesHitsAndStepsOnTheirThreads) {
       EXPECT_THAT(event["args"]["explanation"].get<std::string>(), HasSubstr("MISS "));
     }
   }
-  EXPECT_EQ(categories["plan"], 8);  // compiled ahead, and made anew
+  EXPECT_EQ(categories["plan"], 9);  // of the cold call, compiled ahead, and made anew
   for (const char* category : {"phase", "step", "primitive", "packing", "hit"}) EXPECT_GT(categories[category], 0);
 }
 
 // Elements of a page that was written by hand have to be closed by hand.
-int CountOf(const std::string& text, const std::string& piece) {
-  int count = 0;
-  for (size_t at = text.find(piece); at != std::string::npos; at = text.find(piece, at + 1)) ++count;
-  return count;
-}
-
 TEST(CacheProfileTest, ThePageNeedsNothingElse) {
   const std::string& html = ArcMiniProfile().html;
   EXPECT_EQ(html.rfind("<!DOCTYPE html>", 0), 0);
-  for (const char* element : {"table", "tr", "td", "th", "svg", "rect", "title", "script", "style", "dl", "dt", "dd"}) {
+  for (const char* element : {"table", "tr", "td", "th", "svg", "rect", "title", "script", "style", "dl", "dt", "dd",
+                              "div", "details", "summary"}) {
     EXPECT_EQ(CountOf(html, std::string("<") + element + ">") + CountOf(html, std::string("<") + element + " "),
               CountOf(html, std::string("</") + element + ">"))
         << element;
   }
-  EXPECT_EQ(CountOf(html, "<svg "), 4);
+  EXPECT_EQ(CountOf(html, "<svg "), 5);
+  EXPECT_THAT(html, HasSubstr("<dt>cold call</dt>"));
+  EXPECT_THAT(html, Not(HasSubstr("<dt>second start</dt>")));
   for (const char* outside : {"http:", "https:", " src=", "@import", "url("}) {
     EXPECT_THAT(html, Not(HasSubstr(outside)));
   }
+}
+
+TEST(CacheProfileTest, AShapesOperatorsAreThoseOfItsOwnCalls) {
+  const Json& json = ArcMiniProfile().json;
+  std::map<std::string, int64_t> calls, attentions;
+  for (const Json& shape : json["shapes"]) {
+    const std::string name = shape["name"];
+    calls[name] = shape["traced_calls"];
+    for (const Json& row : shape["operators"]) {
+      if (row["operator"] == "KvAttention") attentions[name] += row["calls"].get<int64_t>();
+    }
+  }
+  EXPECT_EQ(calls["prefill of 8 rows"], 1);
+  EXPECT_EQ(calls["decode of batch 3"], 4);  // --decode-steps; the prefill of three sequences is not in them
+  EXPECT_GT(attentions["prefill of 8 rows"], 0);
+  EXPECT_EQ(attentions["decode of batch 3"], 4 * attentions["prefill of 8 rows"]);
 }
 
 TEST(CacheProfileTest, OtherModelsAreProfiledOverTheirShapes) {
@@ -283,6 +305,24 @@ TEST(TimelineTest, SpansThatCannotBeSeenAreDrawnTogether) {
 }
 
 // ---- generate and run ----
+
+TEST(RunTraceTest, OfATableOnlyTheRowsThatAreReadCount) {
+  const std::string dir = NewTempDir();
+  WriteTestFile(dir + "/gather.onnx", TinyModel()
+                                          .Input("table", 1, {"100", "4"})
+                                          .Input("indices", 7, {"2"})
+                                          .Node("Gather", {"table", "indices"}, {"y"})
+                                          .Output("y", 1, {"2", "4"})
+                                          .Bytes());
+  const ProgramResult result = RunRondo({"run", dir + "/gather.onnx", "--random", "1", "--trace", dir + "/t.json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json trace = Json::parse(ReadTestFile(dir + "/t.json"));
+  int64_t bytes = 0;
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["name"] == "Gather") bytes = event["args"]["bytes"];
+  }
+  EXPECT_EQ(bytes, 2 * 4 * 4 + 2 * 8 + 2 * 4 * 4);  // rows, indices, y
+}
 
 TEST(GeneratePrecompileTest, CompilesItsShapesFirstAndMissesNothingAfterwards) {
   const std::vector<std::string> arguments = {"generate",         ArcMini(), "--prompt-ids", "76,13,60,52",
