@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -16,6 +17,9 @@ using Json = nlohmann::json;
 constexpr int kProcess = 1;
 constexpr int kPhases = 0;  // the track of the phases; threads have their numbers
 
+// Billions per second, to three decimals.
+double Rate(double count, double seconds) { return std::round(count * 1e-6 / seconds) * 1e-3; }
+
 Json Arguments(const TraceSpan& span) {
   Json args = {{"node", span.node}};
   if (!span.implementation.empty()) args["implementation"] = span.implementation;
@@ -24,8 +28,8 @@ Json Arguments(const TraceSpan& span) {
     args["output_bytes"] = span.output_bytes;
     if (span.bytes > 0) args["bytes"] = span.bytes;
     const double seconds = span.seconds();
-    if (span.bytes > 0 && seconds > 0) args["GB/s"] = static_cast<double>(span.bytes) * 1e-9 / seconds;
-    if (span.flops > 0 && seconds > 0) args["GFLOP/s"] = span.flops * 1e-9 / seconds;
+    if (span.bytes > 0 && seconds > 0) args["GB/s"] = Rate(static_cast<double>(span.bytes), seconds);
+    if (span.flops > 0 && seconds > 0) args["GFLOP/s"] = Rate(span.flops, seconds);
     return args;
   }
   args["bytes"] = span.bytes;
