@@ -106,7 +106,8 @@ std::string OperatorsHtml(absl::string_view id, const std::vector<OperatorTime>&
 std::string TimesHtml(const CacheProfile& profile) {
   std::string html = absl::StrCat(
       "<h2>Time by operator</h2>\n<p class=\"note\">GB/s: operands and results, each once. The memory limit is the "
-      "read bandwidth above; what exceeds it comes from the processor's caches.</p>\n",
+      "read bandwidth above, measured at another moment; what exceeds it by far comes from the processor's "
+      "caches.</p>\n",
       OperatorsHtml("operators", profile.operators, profile.read_bandwidth));
   for (size_t i = 0; i < profile.shapes.size(); ++i) {
     const ProfiledShape& shape = profile.shapes[i];
