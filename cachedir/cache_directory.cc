@@ -230,7 +230,13 @@ absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double 
   while (true) {
     if (create && mkdir(entry_path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", entry_path);
     FileDescriptor fd(open(path.c_str(), O_RDWR | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, kCacheFileMode));
-    if (!fd.ok() && errno == ENOENT && create) continue;  // pruned between the two calls
+    if (!fd.ok() && errno == ENOENT && create) {
+      struct stat info;  // a link to nowhere exists as well
+      if (lstat(entry_path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) {
+        return InvalidArgument(entry_path, " is no folder");
+      }
+      continue;  // pruned between the two calls
+    }
     if (!fd.ok()) return FileError("open", path);
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
       // Whoever held it before may have removed the entry.
