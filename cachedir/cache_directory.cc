@@ -281,39 +281,39 @@ StoredEntry ReadEntry(const CacheDirectory& directory, const std::string& name, 
   StoredEntry entry;
   entry.name = name;
   const std::string path = directory.EntryPath(name);
+  const auto problem = [&](const absl::Status& status) { entry.problems.push_back(std::string(status.message())); };
   struct stat info;
   if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(path); names.ok()) {
     for (const std::string& file : *names) {
       if (lstat(Join(path, file).c_str(), &info) == 0) entry.bytes += info.st_size;
     }
   } else {
-    entry.problems.push_back(std::string(names.status().message()));
+    problem(names.status());
   }
   if (stat(Join(path, kLockName).c_str(), &info) == 0) entry.last_used = info.st_mtim.tv_sec;
   const std::string manifest = Join(path, kManifestName);
   const absl::StatusOr<std::string> text = ReadCheckedText(manifest, directory.seed(), Manifest::kMaxBytes);
   absl::StatusOr<Manifest> read = text.ok() ? Manifest::FromJson(*text) : text.status();
   if (read.ok() && read->identity.Name(directory.seed()).ToHex() != name) {
-    read = InvalidArgument(manifest, " is of another entry");
+    read = InvalidArgument("it is of another entry");
   }
   if (read.ok()) {
     entry.manifest = *std::move(read);
-  } else {
-    entry.problems.push_back(std::string(read.status().message()));
+  } else if (!absl::IsNotFound(read.status())) {  // the first weights come before it
+    problem(Annotate(read.status(), text.ok() ? absl::StrCat(manifest, ": ") : ""));
   }
   const std::optional<Digest> digest = Digest::FromHex(name);
   for (const WeightsName& weights : ListWeights(path)) {
     const auto file = WeightsFile::Open(weights.path, digest.value_or(Digest()), directory.seed());
+    if (absl::IsNotFound(file.status())) continue;  // replaced since it was listed
     if (!file.ok()) {
-      entry.problems.push_back(std::string(file.status().message()));
+      problem(file.status());
       continue;
     }
     entry.weights += static_cast<int64_t>((*file)->weights().size());
     for (const StoredWeight& weight : (*file)->weights()) {
       if (!check_weights) break;
-      if (const absl::Status good = (*file)->Check(weight); !good.ok()) {
-        entry.problems.push_back(std::string(good.message()));
-      }
+      if (const absl::Status good = (*file)->Check(weight); !good.ok()) problem(good);
     }
   }
   return entry;
