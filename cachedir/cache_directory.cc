@@ -264,7 +264,7 @@ std::vector<WeightsName> ListWeights(const std::string& entry_path) {
   if (!names.ok()) return weights;
   for (absl::string_view name : *names) {
     absl::string_view number = name;
-    int64_t n;
+    int32_t n;
     if (!absl::ConsumePrefix(&number, "weights-") || !absl::SimpleAtoi(number, &n) || n < 0) continue;
     if (number != absl::StrCat(n)) continue;  // what is being written, or was when its process ended
     weights.push_back({n, Join(entry_path, name)});
