@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -78,6 +79,12 @@ std::string ProblemsOf(const std::vector<StoredEntry>& entries) {
     for (const std::string& problem : entry.problems) absl::StrAppend(&text, Printable(problem, 1000), "\n");
   }
   return text;
+}
+
+// Of a number without its unit. An error's text, or "".
+std::string IsBound(const std::string& text) {
+  int64_t number;
+  return absl::SimpleAtoi(text, &number) && number >= 0 ? "" : absl::StrCat("expected a number from 0 on, got ", text);
 }
 
 struct Upkeep {
@@ -224,9 +231,11 @@ std::function<int()> DeclareCachePrune(CLI::App& app) {
       {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
   app.add_option("--max-age", p.max_age_seconds, "Remove what was not used for this long: 30d, 12h, 2w")
       ->transform(CLI::AsNumberWithUnit(kAges, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->check(CLI::Validator(IsBound, ""))
       ->type_name("AGE");
   app.add_option("--max-size", p.max_bytes, "Keep at most this much, most recently used entries first: 10G, 500M")
       ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Validator(IsBound, ""))
       ->type_name("SIZE");
   app.add_flag("!--keep-damaged", p.damaged, "Do not look for damaged files, and leave them");
   app.add_flag("--dry-run", p.dry_run, "Tell what would go, and remove nothing");
