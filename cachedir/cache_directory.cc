@@ -54,6 +54,12 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& path) {
   return names;
 }
 
+// Of a file that has not got its name: AtomicFile's.
+bool IsUnfinished(absl::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot != absl::string_view::npos && name.size() - dot == sizeof(".XXXXXX") - 1;
+}
+
 // The tag's seed. NotFound: there is no tag.
 absl::StatusOr<uint64_t> ReadTag(const std::string& path) {
   const std::string tag = Join(path, kTagName);
@@ -91,8 +97,10 @@ absl::Status MakeTag(const std::string& path) {
   if (ReadTag(path).ok()) return absl::OkStatus();
   RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
   for (const std::string& name : names) {
-    // What a killed process left of the tag itself is no other content.
-    if (absl::StartsWith(name, kTagName)) continue;
+    if (IsUnfinished(name) && absl::StartsWith(name, kTagName)) {  // its writer was killed
+      unlink(Join(path, name).c_str());
+      continue;
+    }
     return InvalidArgument(path, " holds other files (", name, ") and no ", kTagName,
                            " of rondo: expected an empty folder, or a cache directory");
   }
@@ -164,6 +172,21 @@ absl::StatusOr<Digest> DigestSource(const SourceFile& file, uint64_t seed) {
   return digest;
 }
 
+// Not being able to write a record costs the next process the time of reading the model's files, nothing else. One
+// process at a time writes, so that what is unfinished is of one that was killed.
+void WriteRecord(const std::string& folder, const std::string& name, uint64_t seed,
+                 const std::vector<DigestedFile>& files) {
+  if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return;
+  const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.ok() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
+  if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder); names.ok()) {
+    for (const std::string& other : *names) {
+      if (IsUnfinished(other)) unlink(Join(folder, other).c_str());
+    }
+  }
+  (void)WriteCheckedText(Join(folder, name), seed, DigestsToJson(files));
+}
+
 bool Settled(const FileVersion& version, int64_t now_ns) {
   return std::max(version.modified_ns, version.changed_ns) < now_ns - kSettledNs;
 }
@@ -196,9 +219,10 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const s
   std::error_code error;
   const std::string name = std::filesystem::weakly_canonical(files[0].path, error).string();
   const std::string folder = Join(path_, kDigestsName);
-  const std::string record = Join(folder, DigestOf(name, seed_).ToHex());
+  const std::string record = DigestOf(name, seed_).ToHex();
   std::vector<DigestedFile> known;
-  if (const absl::StatusOr<std::string> text = ReadCheckedText(record, seed_, kMaxDigestsBytes); text.ok()) {
+  if (const absl::StatusOr<std::string> text = ReadCheckedText(Join(folder, record), seed_, kMaxDigestsBytes);
+      text.ok()) {
     if (auto read = DigestsFromJson(*text); read.ok()) known = *std::move(read);
   }
   std::vector<DigestedFile> now;
@@ -217,10 +241,7 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const s
     result.push_back({std::move(path), file.version.bytes, file.digest});
     now.push_back(std::move(file));
   }
-  // Not being able to write it down costs the next process the same time, nothing else.
-  if (settled && !as_known && (mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST)) {
-    (void)WriteCheckedText(record, seed_, DigestsToJson(now));
-  }
+  if (settled && !as_known) WriteRecord(folder, record, seed_, now);
   return result;
 }
 
