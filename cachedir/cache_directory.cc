@@ -172,6 +172,12 @@ absl::StatusOr<Digest> DigestSource(const SourceFile& file, uint64_t seed) {
   return digest;
 }
 
+absl::StatusOr<std::vector<DigestedFile>> ReadRecord(const std::string& path, uint64_t seed) {
+  RONDO_ASSIGN_OR_RETURN(const std::string text, ReadCheckedText(path, seed, kMaxDigestsBytes));
+  absl::StatusOr<std::vector<DigestedFile>> files = DigestsFromJson(text);
+  return files.ok() ? files : Annotate(files.status(), absl::StrCat(path, ": "));
+}
+
 // Not being able to write a record costs the next process the time of reading the model's files, nothing else. One
 // process at a time writes, so that what is unfinished is of one that was killed.
 void WriteRecord(const std::string& folder, const std::string& name, uint64_t seed,
@@ -213,7 +219,8 @@ absl::StatusOr<CacheDirectory> CacheDirectory::Open(const std::string& path, boo
 
 std::string CacheDirectory::EntryPath(absl::string_view name) const { return Join(path_, name); }
 
-absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const std::vector<SourceFile>& files) const {
+absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
+    const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report) const {
   std::vector<EntryIdentity::File> result;
   if (files.empty()) return InvalidArgument("a model that was not read from a file");
   std::error_code error;
@@ -221,9 +228,10 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const s
   const std::string folder = Join(path_, kDigestsName);
   const std::string record = DigestOf(name, seed_).ToHex();
   std::vector<DigestedFile> known;
-  if (const absl::StatusOr<std::string> text = ReadCheckedText(Join(folder, record), seed_, kMaxDigestsBytes);
-      text.ok()) {
-    if (auto read = DigestsFromJson(*text); read.ok()) known = *std::move(read);
+  if (auto read = ReadRecord(Join(folder, record), seed_); read.ok()) {
+    known = *std::move(read);
+  } else if (report && !absl::IsNotFound(read.status())) {
+    report(read.status());
   }
   std::vector<DigestedFile> now;
   const int64_t now_ns = absl::GetCurrentTimeNanos();
@@ -372,8 +380,24 @@ absl::StatusOr<std::vector<StoredEntry>> ListEntries(const CacheDirectory& direc
   return entries;
 }
 
+std::vector<std::string> CheckDigests(const CacheDirectory& directory, bool remove) {
+  std::vector<std::string> problems;
+  const std::string folder = Join(directory.path(), kDigestsName);
+  const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder);
+  if (!names.ok() && !absl::IsNotFound(names.status())) problems.push_back(std::string(names.status().message()));
+  if (!names.ok()) return problems;
+  for (const std::string& name : *names) {
+    const absl::Status status = ReadRecord(Join(folder, name), directory.seed()).status();
+    if (IsUnfinished(name) || status.ok() || absl::IsNotFound(status)) continue;
+    problems.push_back(std::string(status.message()));
+    if (remove && absl::IsInvalidArgument(status)) unlink(Join(folder, name).c_str());
+  }
+  return problems;
+}
+
 absl::StatusOr<std::vector<PrunedEntry>> PruneEntries(const CacheDirectory& directory, const PruneOptions& options) {
   RONDO_ASSIGN_OR_RETURN(std::vector<StoredEntry> entries, ListEntries(directory, options.damaged, nullptr));
+  if (options.damaged) CheckDigests(directory, /*remove=*/!options.dry_run);
   const int64_t now = absl::ToUnixSeconds(absl::Now());
   std::vector<PrunedEntry> pruned;
   int64_t kept_bytes = 0;

@@ -73,11 +73,15 @@ std::string TableOf(const std::vector<StoredEntry>& entries) {
   return table.ToString();
 }
 
+std::string LinesOf(const std::vector<std::string>& problems) {
+  std::string text;
+  for (const std::string& problem : problems) absl::StrAppend(&text, Printable(problem, 1000), "\n");
+  return text;
+}
+
 std::string ProblemsOf(const std::vector<StoredEntry>& entries) {
   std::string text;
-  for (const StoredEntry& entry : entries) {
-    for (const std::string& problem : entry.problems) absl::StrAppend(&text, Printable(problem, 1000), "\n");
-  }
+  for (const StoredEntry& entry : entries) text += LinesOf(entry.problems);
   return text;
 }
 
@@ -126,8 +130,11 @@ absl::StatusOr<int> List(const Upkeep& command, const CacheDirectory& directory)
 absl::StatusOr<int> Verify(const Upkeep& command, const CacheDirectory& directory) {
   std::unique_ptr<ProgressBar> bar;
   RONDO_ASSIGN_OR_RETURN(const std::vector<StoredEntry> entries, ListEntries(directory, true, ProgressInto(&bar)));
-  const std::string problems = ProblemsOf(entries);
+  const std::vector<std::string> of_digests = CheckDigests(directory, /*remove=*/false);
+  const std::string problems = absl::StrCat(ProblemsOf(entries), LinesOf(of_digests));
   if (command.json) {
+    // They are of no entry.
+    if (!of_digests.empty()) absl::FPrintF(stderr, "%s", LinesOf(of_digests));
     Json json = Json::array();
     for (const StoredEntry& entry : entries) json.push_back(ToJson(entry));
     Print(Dump(json));
