@@ -38,6 +38,9 @@ constexpr size_t kMaxDigestsBytes = size_t{4} << 20;
 // Two changes of a file may have one time where a file system's clock is coarse: a version is taken for a content's
 // only when it was this old when the content was read.
 constexpr int64_t kSettledNs = 2'000'000'000;
+// Writing a tag takes milliseconds; who was stopped while doing so is not waited for.
+constexpr std::chrono::seconds kTagPatience(5);
+constexpr std::chrono::milliseconds kRetry(5);
 
 std::string Join(absl::string_view folder, absl::string_view name) { return absl::StrCat(folder, "/", name); }
 
@@ -91,8 +94,13 @@ absl::Status WriteTag(const std::string& path) {
 absl::Status MakeTag(const std::string& path) {
   const FileDescriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.ok()) return FileError("open", path);
-  while (flock(folder.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return FileError("lock", path);
+  const auto end = std::chrono::steady_clock::now() + kTagPatience;
+  while (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return FileError("lock", path);
+    if (std::chrono::steady_clock::now() >= end) {
+      return absl::UnavailableError(absl::StrCat(path, " is being made by another process"));
+    }
+    std::this_thread::sleep_for(kRetry);
   }
   if (ReadTag(path).ok()) return absl::OkStatus();
   RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
@@ -279,7 +287,7 @@ absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double 
     if (std::chrono::steady_clock::now() >= end) {
       return absl::UnavailableError(absl::StrCat(entry_path, " is being written by another process"));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(kRetry);
   }
 }
 
