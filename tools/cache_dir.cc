@@ -244,7 +244,8 @@ std::function<int()> DeclareCachePrune(CLI::App& app) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Validator(IsBound, ""))
       ->type_name("SIZE");
-  app.add_flag("!--keep-damaged", p.damaged, "Do not look for damaged files, and leave them");
+  app.add_flag_callback(
+      "--keep-damaged", [&p] { p.damaged = false; }, "Do not look for damaged files, and leave them");
   app.add_flag("--dry-run", p.dry_run, "Tell what would go, and remove nothing");
   app.footer(
       "Entries with damaged files are removed whatever the bounds. Exit code 1: an entry could not be removed.\n"
