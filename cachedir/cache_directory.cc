@@ -38,6 +38,9 @@ constexpr size_t kMaxDigestsBytes = size_t{4} << 20;
 // Two changes of a file may have one time where a file system's clock is coarse: a version is taken for a content's
 // only when it was this old when the content was read.
 constexpr int64_t kSettledNs = 2'000'000'000;
+// Writing a tag takes milliseconds; who was stopped while doing so is not waited for.
+constexpr std::chrono::seconds kTagPatience(5);
+constexpr std::chrono::milliseconds kRetry(5);
 
 std::string Join(absl::string_view folder, absl::string_view name) { return absl::StrCat(folder, "/", name); }
 
@@ -52,6 +55,12 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& path) {
   closedir(folder);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+// Of a file that has not got its name: AtomicFile's.
+bool IsUnfinished(absl::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot != absl::string_view::npos && name.size() - dot == sizeof(".XXXXXX") - 1;
 }
 
 // The tag's seed. NotFound: there is no tag.
@@ -85,14 +94,21 @@ absl::Status WriteTag(const std::string& path) {
 absl::Status MakeTag(const std::string& path) {
   const FileDescriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.ok()) return FileError("open", path);
-  while (flock(folder.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return FileError("lock", path);
+  const auto end = std::chrono::steady_clock::now() + kTagPatience;
+  while (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return FileError("lock", path);
+    if (std::chrono::steady_clock::now() >= end) {
+      return absl::UnavailableError(absl::StrCat(path, " is being made by another process"));
+    }
+    std::this_thread::sleep_for(kRetry);
   }
   if (ReadTag(path).ok()) return absl::OkStatus();
   RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
   for (const std::string& name : names) {
-    // What a killed process left of the tag itself is no other content.
-    if (absl::StartsWith(name, kTagName)) continue;
+    if (IsUnfinished(name) && absl::StartsWith(name, kTagName)) {  // its writer was killed
+      unlink(Join(path, name).c_str());
+      continue;
+    }
     return InvalidArgument(path, " holds other files (", name, ") and no ", kTagName,
                            " of rondo: expected an empty folder, or a cache directory");
   }
@@ -164,6 +180,27 @@ absl::StatusOr<Digest> DigestSource(const SourceFile& file, uint64_t seed) {
   return digest;
 }
 
+absl::StatusOr<std::vector<DigestedFile>> ReadRecord(const std::string& path, uint64_t seed) {
+  RONDO_ASSIGN_OR_RETURN(const std::string text, ReadCheckedText(path, seed, kMaxDigestsBytes));
+  absl::StatusOr<std::vector<DigestedFile>> files = DigestsFromJson(text);
+  return files.ok() ? files : Annotate(files.status(), absl::StrCat(path, ": "));
+}
+
+// Not being able to write a record costs the next process the time of reading the model's files, nothing else. One
+// process at a time writes, so that what is unfinished is of one that was killed.
+void WriteRecord(const std::string& folder, const std::string& name, uint64_t seed,
+                 const std::vector<DigestedFile>& files) {
+  if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return;
+  const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.ok() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
+  if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder); names.ok()) {
+    for (const std::string& other : *names) {
+      if (IsUnfinished(other)) unlink(Join(folder, other).c_str());
+    }
+  }
+  (void)WriteCheckedText(Join(folder, name), seed, DigestsToJson(files));
+}
+
 bool Settled(const FileVersion& version, int64_t now_ns) {
   return std::max(version.modified_ns, version.changed_ns) < now_ns - kSettledNs;
 }
@@ -190,16 +227,19 @@ absl::StatusOr<CacheDirectory> CacheDirectory::Open(const std::string& path, boo
 
 std::string CacheDirectory::EntryPath(absl::string_view name) const { return Join(path_, name); }
 
-absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const std::vector<SourceFile>& files) const {
+absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
+    const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report) const {
   std::vector<EntryIdentity::File> result;
   if (files.empty()) return InvalidArgument("a model that was not read from a file");
   std::error_code error;
   const std::string name = std::filesystem::weakly_canonical(files[0].path, error).string();
   const std::string folder = Join(path_, kDigestsName);
-  const std::string record = Join(folder, DigestOf(name, seed_).ToHex());
+  const std::string record = DigestOf(name, seed_).ToHex();
   std::vector<DigestedFile> known;
-  if (const absl::StatusOr<std::string> text = ReadCheckedText(record, seed_, kMaxDigestsBytes); text.ok()) {
-    if (auto read = DigestsFromJson(*text); read.ok()) known = *std::move(read);
+  if (auto read = ReadRecord(Join(folder, record), seed_); read.ok()) {
+    known = *std::move(read);
+  } else if (report && !absl::IsNotFound(read.status())) {
+    report(read.status());
   }
   std::vector<DigestedFile> now;
   const int64_t now_ns = absl::GetCurrentTimeNanos();
@@ -217,10 +257,7 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(const s
     result.push_back({std::move(path), file.version.bytes, file.digest});
     now.push_back(std::move(file));
   }
-  // Not being able to write it down costs the next process the same time, nothing else.
-  if (settled && !as_known && (mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST)) {
-    (void)WriteCheckedText(record, seed_, DigestsToJson(now));
-  }
+  if (settled && !as_known) WriteRecord(folder, record, seed_, now);
   return result;
 }
 
@@ -230,7 +267,13 @@ absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double 
   while (true) {
     if (create && mkdir(entry_path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", entry_path);
     FileDescriptor fd(open(path.c_str(), O_RDWR | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, kCacheFileMode));
-    if (!fd.ok() && errno == ENOENT && create) continue;  // pruned between the two calls
+    if (!fd.ok() && errno == ENOENT && create) {
+      struct stat info;  // a link to nowhere exists as well
+      if (lstat(entry_path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) {
+        return InvalidArgument(entry_path, " is no folder");
+      }
+      continue;  // pruned between the two calls
+    }
     if (!fd.ok()) return FileError("open", path);
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
       // Whoever held it before may have removed the entry.
@@ -244,7 +287,7 @@ absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double 
     if (std::chrono::steady_clock::now() >= end) {
       return absl::UnavailableError(absl::StrCat(entry_path, " is being written by another process"));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(kRetry);
   }
 }
 
@@ -258,7 +301,7 @@ std::vector<WeightsName> ListWeights(const std::string& entry_path) {
   if (!names.ok()) return weights;
   for (absl::string_view name : *names) {
     absl::string_view number = name;
-    int64_t n;
+    int32_t n;
     if (!absl::ConsumePrefix(&number, "weights-") || !absl::SimpleAtoi(number, &n) || n < 0) continue;
     if (number != absl::StrCat(n)) continue;  // what is being written, or was when its process ended
     weights.push_back({n, Join(entry_path, name)});
@@ -275,39 +318,39 @@ StoredEntry ReadEntry(const CacheDirectory& directory, const std::string& name, 
   StoredEntry entry;
   entry.name = name;
   const std::string path = directory.EntryPath(name);
+  const auto problem = [&](const absl::Status& status) { entry.problems.push_back(std::string(status.message())); };
   struct stat info;
   if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(path); names.ok()) {
     for (const std::string& file : *names) {
       if (lstat(Join(path, file).c_str(), &info) == 0) entry.bytes += info.st_size;
     }
   } else {
-    entry.problems.push_back(std::string(names.status().message()));
+    problem(names.status());
   }
   if (stat(Join(path, kLockName).c_str(), &info) == 0) entry.last_used = info.st_mtim.tv_sec;
   const std::string manifest = Join(path, kManifestName);
   const absl::StatusOr<std::string> text = ReadCheckedText(manifest, directory.seed(), Manifest::kMaxBytes);
   absl::StatusOr<Manifest> read = text.ok() ? Manifest::FromJson(*text) : text.status();
   if (read.ok() && read->identity.Name(directory.seed()).ToHex() != name) {
-    read = InvalidArgument(manifest, " is of another entry");
+    read = InvalidArgument("it is of another entry");
   }
   if (read.ok()) {
     entry.manifest = *std::move(read);
-  } else {
-    entry.problems.push_back(std::string(read.status().message()));
+  } else if (!absl::IsNotFound(read.status())) {  // the first weights come before it
+    problem(Annotate(read.status(), text.ok() ? absl::StrCat(manifest, ": ") : ""));
   }
   const std::optional<Digest> digest = Digest::FromHex(name);
   for (const WeightsName& weights : ListWeights(path)) {
     const auto file = WeightsFile::Open(weights.path, digest.value_or(Digest()), directory.seed());
+    if (absl::IsNotFound(file.status())) continue;  // replaced since it was listed
     if (!file.ok()) {
-      entry.problems.push_back(std::string(file.status().message()));
+      problem(file.status());
       continue;
     }
     entry.weights += static_cast<int64_t>((*file)->weights().size());
     for (const StoredWeight& weight : (*file)->weights()) {
       if (!check_weights) break;
-      if (const absl::Status good = (*file)->Check(weight); !good.ok()) {
-        entry.problems.push_back(std::string(good.message()));
-      }
+      if (const absl::Status good = (*file)->Check(weight); !good.ok()) problem(good);
     }
   }
   return entry;
@@ -345,8 +388,24 @@ absl::StatusOr<std::vector<StoredEntry>> ListEntries(const CacheDirectory& direc
   return entries;
 }
 
+std::vector<std::string> CheckDigests(const CacheDirectory& directory, bool remove) {
+  std::vector<std::string> problems;
+  const std::string folder = Join(directory.path(), kDigestsName);
+  const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder);
+  if (!names.ok() && !absl::IsNotFound(names.status())) problems.push_back(std::string(names.status().message()));
+  if (!names.ok()) return problems;
+  for (const std::string& name : *names) {
+    const absl::Status status = ReadRecord(Join(folder, name), directory.seed()).status();
+    if (IsUnfinished(name) || status.ok() || absl::IsNotFound(status)) continue;
+    problems.push_back(std::string(status.message()));
+    if (remove && absl::IsInvalidArgument(status)) unlink(Join(folder, name).c_str());
+  }
+  return problems;
+}
+
 absl::StatusOr<std::vector<PrunedEntry>> PruneEntries(const CacheDirectory& directory, const PruneOptions& options) {
   RONDO_ASSIGN_OR_RETURN(std::vector<StoredEntry> entries, ListEntries(directory, options.damaged, nullptr));
+  if (options.damaged) CheckDigests(directory, /*remove=*/!options.dry_run);
   const int64_t now = absl::ToUnixSeconds(absl::Now());
   std::vector<PrunedEntry> pruned;
   int64_t kept_bytes = 0;

@@ -36,8 +36,10 @@ class CacheDirectory {
   std::string EntryPath(absl::string_view name) const;
 
   // Digests of a model's files. Files that are the same version as when they were digested last are not read again.
-  // Errors: a file that is not the one any more that the model was read from.
-  absl::StatusOr<std::vector<EntryIdentity::File>> Digests(const std::vector<SourceFile>& files) const;
+  // Errors: a file that is not the one any more that the model was read from. `report` gets what is wrong with the
+  // directory's own record of them, which is replaced.
+  absl::StatusOr<std::vector<EntryIdentity::File>> Digests(
+      const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report = nullptr) const;
 
  private:
   CacheDirectory(std::string path, uint64_t seed) : path_(std::move(path)), seed_(seed) {}
@@ -86,10 +88,13 @@ using EntryProgress = std::function<void(int64_t done, int64_t total, absl::stri
 absl::StatusOr<std::vector<StoredEntry>> ListEntries(const CacheDirectory& directory, bool check_weights,
                                                      const EntryProgress& progress);
 
+// What is wrong with the records of digests. `remove`: those that are damaged go.
+std::vector<std::string> CheckDigests(const CacheDirectory& directory, bool remove);
+
 struct PruneOptions {
   int64_t max_age_seconds = -1;  // since the last use; -1: any
   int64_t max_bytes = -1;        // of all that stays; least recently used entries go first
-  bool damaged = true;           // entries with damaged files go
+  bool damaged = true;           // entries with damaged files go, and damaged records of digests
   bool dry_run = false;
 };
 struct PrunedEntry {

@@ -38,7 +38,8 @@ std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, std::
 absl::Status CacheEntry::Init(const std::string& directory, int threads) {
   const int64_t begin = SteadyNowNs();
   RONDO_ASSIGN_OR_RETURN(directory_, CacheDirectory::Open(directory, /*create=*/true));
-  RONDO_ASSIGN_OR_RETURN(identity_.files, directory_->Digests(files_));
+  RONDO_ASSIGN_OR_RETURN(identity_.files,
+                         directory_->Digests(files_, [this](const absl::Status& status) { Problem(status); }));
   identity_.machine = MachineText();
   identity_.version = PackingVersion();
   name_ = identity_.Name(directory_->seed());

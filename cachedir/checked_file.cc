@@ -24,6 +24,7 @@ bool IsTrustedOwner(uid_t owner) { return owner == geteuid() || owner == 0 || ge
 
 absl::StatusOr<FileDescriptor> OpenTrusted(const std::string& path, struct stat* info) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  if (!fd.ok() && errno == ELOOP) return InvalidArgument(path, " is a link");
   if (!fd.ok() || fstat(fd.get(), info) != 0) return FileError("open", path);
   if (!S_ISREG(info->st_mode)) return InvalidArgument(path, " is no regular file");
   if (!IsTrustedOwner(info->st_uid)) {

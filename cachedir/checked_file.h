@@ -16,7 +16,7 @@ namespace rondo {
 inline constexpr mode_t kCacheFileMode = 0644;
 
 // Opens a regular file for reading, no link, that this user or root owns; whoever else could change it could change
-// results. Errors: NotFound, PermissionDenied, others.
+// results. Errors: NotFound, PermissionDenied, InvalidArgument for what is no regular file, others.
 absl::StatusOr<FileDescriptor> OpenTrusted(const std::string& path, struct stat* info);
 // Is the owner of a file or folder trusted?
 bool IsTrustedOwner(uid_t owner);

@@ -1,6 +1,6 @@
 #include "cachedir/version.h"
 
-#include "rondo_packing_version.h"  // written by cmake/PackingVersion.cmake
+#include "cachedir/packing_version.h"  // written by cmake/PackingVersion.cmake
 
 namespace rondo {
 

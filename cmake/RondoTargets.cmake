@@ -57,11 +57,11 @@ function(rondo_folder name)
   target_link_libraries(rondo_${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE} rondo_options)
 endfunction()
 
-# rondo_packing_version(TARGET FOLDER): gives TARGET the header rondo_packing_version.h, whose version changes with the
-# sources below FOLDER.
+# rondo_packing_version(TARGET FOLDER): gives TARGET the header cachedir/packing_version.h, whose version changes with
+# the sources below FOLDER.
 function(rondo_packing_version target folder)
   set(directory ${CMAKE_CURRENT_BINARY_DIR}/generated)
-  set(header ${directory}/rondo_packing_version.h)
+  set(header ${directory}/cachedir/packing_version.h)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc
        ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.h)
   add_custom_command(OUTPUT ${header}

@@ -87,6 +87,7 @@ absl::Status CheckArity(absl::string_view what, int count, const Arity& arity) {
   return InvalidArgument("expected ", ArityText(arity), " ", what, ", got ", count);
 }
 
+// Made for an error only: it takes longer than to infer most operators.
 std::string Prefix(const Node& node) { return absl::StrCat(node.Describe(), ": "); }
 
 // Any other operator would take the captures of its subgraph for inputs.
@@ -121,7 +122,7 @@ absl::StatusOr<std::vector<InferredOutput>> Infer(const Node& node, const InferI
   if (!def.ok()) return Annotate(def.status(), Prefix(node));
   std::vector<InferredOutput> outputs(node.outputs().size());
   Context context(node, inputs, annotate, &outputs);
-  RONDO_RETURN_IF_ERROR(Annotate((*def)->infer(context), Prefix(node)));
+  if (const absl::Status status = (*def)->infer(context); !status.ok()) return Annotate(status, Prefix(node));
   return outputs;
 }
 
@@ -153,7 +154,10 @@ absl::StatusOr<std::vector<ValueType>> Context::InferBody(Graph& body, absl::Spa
 
 }  // namespace
 
-absl::Status CheckNode(const Node& node) { return Annotate(FindChecked(node).status(), Prefix(node)); }
+absl::Status CheckNode(const Node& node) {
+  const absl::Status status = FindChecked(node).status();
+  return status.ok() ? status : Annotate(status, Prefix(node));
+}
 
 absl::StatusOr<std::vector<InferredOutput>> InferNodeWith(const Node& node, const InferInputs& inputs) {
   return Infer(node, inputs, /*annotate=*/false);

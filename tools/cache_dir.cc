@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -72,12 +73,22 @@ std::string TableOf(const std::vector<StoredEntry>& entries) {
   return table.ToString();
 }
 
+std::string LinesOf(const std::vector<std::string>& problems) {
+  std::string text;
+  for (const std::string& problem : problems) absl::StrAppend(&text, Printable(problem, 1000), "\n");
+  return text;
+}
+
 std::string ProblemsOf(const std::vector<StoredEntry>& entries) {
   std::string text;
-  for (const StoredEntry& entry : entries) {
-    for (const std::string& problem : entry.problems) absl::StrAppend(&text, Printable(problem, 1000), "\n");
-  }
+  for (const StoredEntry& entry : entries) text += LinesOf(entry.problems);
   return text;
+}
+
+// Of a number without its unit. An error's text, or "".
+std::string IsBound(const std::string& text) {
+  int64_t number;
+  return absl::SimpleAtoi(text, &number) && number >= 0 ? "" : absl::StrCat("expected a number from 0 on, got ", text);
 }
 
 struct Upkeep {
@@ -119,8 +130,11 @@ absl::StatusOr<int> List(const Upkeep& command, const CacheDirectory& directory)
 absl::StatusOr<int> Verify(const Upkeep& command, const CacheDirectory& directory) {
   std::unique_ptr<ProgressBar> bar;
   RONDO_ASSIGN_OR_RETURN(const std::vector<StoredEntry> entries, ListEntries(directory, true, ProgressInto(&bar)));
-  const std::string problems = ProblemsOf(entries);
+  const std::vector<std::string> of_digests = CheckDigests(directory, /*remove=*/false);
+  const std::string problems = absl::StrCat(ProblemsOf(entries), LinesOf(of_digests));
   if (command.json) {
+    // They are of no entry.
+    if (!of_digests.empty()) absl::FPrintF(stderr, "%s", LinesOf(of_digests));
     Json json = Json::array();
     for (const StoredEntry& entry : entries) json.push_back(ToJson(entry));
     Print(Dump(json));
@@ -224,11 +238,14 @@ std::function<int()> DeclareCachePrune(CLI::App& app) {
       {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
   app.add_option("--max-age", p.max_age_seconds, "Remove what was not used for this long: 30d, 12h, 2w")
       ->transform(CLI::AsNumberWithUnit(kAges, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->check(CLI::Validator(IsBound, ""))
       ->type_name("AGE");
   app.add_option("--max-size", p.max_bytes, "Keep at most this much, most recently used entries first: 10G, 500M")
       ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Validator(IsBound, ""))
       ->type_name("SIZE");
-  app.add_flag("!--keep-damaged", p.damaged, "Do not look for damaged files, and leave them");
+  app.add_flag_callback(
+      "--keep-damaged", [&p] { p.damaged = false; }, "Do not look for damaged files, and leave them");
   app.add_flag("--dry-run", p.dry_run, "Tell what would go, and remove nothing");
   app.footer(
       "Entries with damaged files are removed whatever the bounds. Exit code 1: an entry could not be removed.\n"

@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
   rondo::SpinBriefly(argv);
   // A reader that goes away is an error to report, not a reason to die.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond its limit likewise
   int code;
   try {
     code = rondo::Main(argc, argv);

@@ -2,6 +2,8 @@
 #ifndef RONDO_TESTS_SUPPORT_RUN_PROGRAM_H_
 #define RONDO_TESTS_SUPPORT_RUN_PROGRAM_H_
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -9,8 +11,26 @@ namespace rondo {
 
 struct ProgramResult {
   int exit_code = -1;  // -1: it did not start, or a signal ended it
+  int signal = 0;      // that ended it
   std::string out, err;
 };
+
+// A program while it runs; the destructor kills what still does.
+class RunningProgram {
+ public:
+  RunningProgram(const std::string& program, const std::vector<std::string>& arguments);
+  RunningProgram(RunningProgram&& other) noexcept;
+  ~RunningProgram();
+  bool Ended();
+  void Kill();  // by SIGKILL, wherever it is
+  ProgramResult Wait();
+
+ private:
+  std::string dir_;  // of its output
+  pid_t pid_ = -1;   // -1: it did not start, or Wait has come back
+  bool ended_ = false;
+};
+
 ProgramResult RunProgram(const std::string& program, const std::vector<std::string>& arguments);
 // The `rondo` of this build.
 ProgramResult RunRondo(const std::vector<std::string>& arguments);

@@ -77,6 +77,24 @@ TinyModel& TinyModel::Node(const std::string& op, const std::vector<std::string>
   return *this;
 }
 
+TinyModel& TinyModel::Initializer(const std::string& name, int dtype, const std::vector<int64_t>& dims,
+                                  const std::string& raw) {
+  graph_.Bytes(5, TensorProtoBytes(name, dtype, dims, raw));
+  return *this;
+}
+
+TinyModel& TinyModel::External(const std::string& name, int dtype, const std::vector<int64_t>& dims,
+                               const std::string& location, int64_t offset, int64_t bytes) {
+  ProtoWriter tensor;
+  for (int64_t dim : dims) tensor.Int(1, dim);
+  tensor.Int(2, dtype).Bytes(8, name).Int(14, 1);
+  const std::pair<const char*, std::string> entries[] = {
+      {"location", location}, {"offset", std::to_string(offset)}, {"length", std::to_string(bytes)}};
+  for (const auto& [key, value] : entries) tensor.Message(13, ProtoWriter().Bytes(1, key).Bytes(2, value));
+  graph_.Message(5, tensor);
+  return *this;
+}
+
 std::string TinyModel::Bytes() const {
   ProtoWriter graph = graph_;
   graph.Bytes(2, "tiny");

@@ -39,6 +39,10 @@ class TinyModel {
                   const std::vector<std::string>& outputs,
                   const std::vector<std::pair<std::string, int64_t>>& int_attributes = {},
                   const std::string& domain = "");
+  // A constant: in the model, or `bytes` of the file `location` beside it.
+  TinyModel& Initializer(const std::string& name, int dtype, const std::vector<int64_t>& dims, const std::string& raw);
+  TinyModel& External(const std::string& name, int dtype, const std::vector<int64_t>& dims, const std::string& location,
+                      int64_t offset, int64_t bytes);
   TinyModel& Opset(int64_t version) { return opset_ = version, *this; }
   std::string Bytes() const;
 
