@@ -366,7 +366,7 @@ class Profiler {
         tiny ? "a repeated call is more than 100x faster than the very first, which compiles"
              : "a repeated call against the very first, which compiles",
         ratio > 100, ratio,
-        absl::StrFormat("%.0fx (%s): %s with %d plans and %d primitives made, then %s (median of %d calls)", ratio,
+        absl::StrFormat("%.0fx (%s): %s (plans made: %d, primitives: %d), then %s (median of %d calls)", ratio,
                         cold.name, SecondsText(cold.first_seconds), cold.plans_made, cold.creations,
                         SecondsText(cold.later_seconds), cold.later_calls));
     if (!tiny) profile_.verdicts.back().state = Verdict::State::kFigure;
