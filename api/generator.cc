@@ -84,9 +84,6 @@ struct Generator::Impl {
 
 absl::Status Generator::Impl::LoadParts(const std::string& path) {
   RONDO_ASSIGN_OR_RETURN(folder, ReadModelFolder(path, options.model_file));
-  if (folder.has_tokenizer) {
-    RONDO_ASSIGN_OR_RETURN(tokenizer, text::Tokenizer::Load(folder.path));
-  }
   ModelOptions model;
   model.threads = options.threads;
   model.plain = options.plain;
@@ -94,6 +91,10 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   model.disabled_rewrites = options.disabled_rewrites;
   model.cache = options.cache;
   model.cache_dir = options.cache_dir;
+  cache = std::make_unique<ModelCache>(model, folder.decoder);
+  if (folder.has_tokenizer) {
+    RONDO_ASSIGN_OR_RETURN(tokenizer, text::Tokenizer::Load(folder.path));
+  }
   RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, model));
   for (const std::string& warning : imported.warnings) warnings.push_back(warning);
   DecoderOptions decoder_options;
@@ -102,7 +103,7 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   // Every bucket keeps its plan.
   decoder_options.program.max_plans +=
       static_cast<int64_t>(options.prefill_rows.size() + options.decode_batches.size());
-  cache = std::make_unique<ModelCache>(model, imported, &decoder_options.program);
+  cache->Bind(imported, &decoder_options.program);
   absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder_options);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(folder.decoder, ": "));
   decoder = *std::move(made);

@@ -63,10 +63,11 @@ PortInfo MakePortInfo(const std::string& name, const ValueType& type) {
 
 absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& options) {
   RONDO_ASSIGN_OR_RETURN(std::string file, ModelFile(path));
-  RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(file, options));
   Model model;
   model.impl_ = std::make_shared<Impl>();
   Impl& impl = *model.impl_;
+  impl.cache = std::make_unique<ModelCache>(options, file);
+  RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(file, options));
   impl.options = options;
   impl.summary = SummarizeImport(file, imported);
   for (const Value* input : imported.graph->inputs()) {
@@ -76,7 +77,7 @@ absl::StatusOr<Model> Model::Load(const std::string& path, const ModelOptions& o
   std::vector<std::string> names;
   for (const Value* output : imported.graph->outputs()) names.push_back(output->name());
   ProgramOptions program_options = ProgramOptionsOf(options);
-  impl.cache = std::make_unique<ModelCache>(options, imported, &program_options);
+  impl.cache->Bind(imported, &program_options);
   absl::StatusOr<std::unique_ptr<Program>> made = Program::Create(std::move(imported.graph), program_options);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat(file, ": "));
   impl.program = *std::move(made);

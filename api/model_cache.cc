@@ -16,12 +16,16 @@ std::string DirectoryFor(const ModelOptions& options) {
 
 }  // namespace
 
-ModelCache::ModelCache(const ModelOptions& options, const ImportedModel& model, ProgramOptions* program) {
+ModelCache::ModelCache(const ModelOptions& options, const std::string& file)
+    : threads_(options.threads > 0 ? options.threads : AvailableCores()) {
   const std::string directory = DirectoryFor(options);
-  if (directory.empty()) return;
-  const int threads = options.threads > 0 ? options.threads : AvailableCores();
-  const ScopedThreads scope(threads);
-  entry_ = CacheEntry::Open(directory, model.files, threads);
+  if (!directory.empty()) entry_ = CacheEntry::Open(directory, file, threads_);
+}
+
+void ModelCache::Bind(const ImportedModel& model, ProgramOptions* program) {
+  if (entry_ == nullptr) return;
+  const ScopedThreads threads(threads_);
+  entry_->Bind(model.files);
   program->weight_store = entry_;
 }
 

@@ -11,15 +11,20 @@
 
 namespace rondo {
 
-// Made before the program, and gone after it; writes at the end what was not written by then.
+// Writes at the end what was not written by then. In order:
+//
+//   ModelCache cache(options, file);    before the file is read: what is known of it is checked meanwhile
+//   cache.Bind(imported, &program);     the program looks there for what it would have to compute
+//   cache.Attach(program);
 class ModelCache {
  public:
-  // Opens the entry that `options` ask for, if they do, and lets `program` look there.
-  ModelCache(const ModelOptions& options, const ImportedModel& model, ProgramOptions* program);
+  // Of the model in `file`; nothing where `options` ask for no directory.
+  ModelCache(const ModelOptions& options, const std::string& file);
   ModelCache(const ModelCache&) = delete;
   ModelCache& operator=(const ModelCache&) = delete;
   ~ModelCache();
 
+  void Bind(const ImportedModel& model, ProgramOptions* program);
   // The program that was made. Both live as long as this.
   void Attach(const Program* program);
   absl::Status Save() const;
@@ -28,6 +33,7 @@ class ModelCache {
   std::vector<PlanShapes> known_shapes() const;
 
  private:
+  const int threads_;
   std::shared_ptr<CacheEntry> entry_;  // null: no directory
   const Program* program_ = nullptr;
 };

@@ -168,6 +168,11 @@ absl::StatusOr<std::vector<DigestedFile>> DigestsFromJson(absl::string_view text
   return InvalidArgument(e.what());
 }
 
+std::string Canonical(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::weakly_canonical(path, error).string();
+}
+
 absl::StatusOr<Digest> DigestSource(const SourceFile& file, uint64_t seed) {
   const FileDescriptor fd(open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info;
@@ -227,14 +232,26 @@ absl::StatusOr<CacheDirectory> CacheDirectory::Open(const std::string& path, boo
 
 std::string CacheDirectory::EntryPath(absl::string_view name) const { return Join(path_, name); }
 
+std::optional<std::vector<EntryIdentity::File>> CacheDirectory::RememberedDigests(const std::string& path) const {
+  const auto known = ReadRecord(absl::StrCat(path_, "/", kDigestsName, "/", RecordOf(path)), seed_);
+  if (!known.ok()) return std::nullopt;
+  std::vector<EntryIdentity::File> files;
+  for (const DigestedFile& file : *known) {
+    struct stat info;
+    if (stat(file.path.c_str(), &info) != 0 || FileVersion::Of(info) != file.version) return std::nullopt;
+    files.push_back({file.path, file.version.bytes, file.digest});
+  }
+  return files;
+}
+
+std::string CacheDirectory::RecordOf(const std::string& path) const { return DigestOf(Canonical(path), seed_).ToHex(); }
+
 absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
     const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report) const {
   std::vector<EntryIdentity::File> result;
   if (files.empty()) return InvalidArgument("a model that was not read from a file");
-  std::error_code error;
-  const std::string name = std::filesystem::weakly_canonical(files[0].path, error).string();
   const std::string folder = Join(path_, kDigestsName);
-  const std::string record = DigestOf(name, seed_).ToHex();
+  const std::string record = RecordOf(files[0].path);
   std::vector<DigestedFile> known;
   if (auto read = ReadRecord(Join(folder, record), seed_); read.ok()) {
     known = *std::move(read);
@@ -245,7 +262,7 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
   const int64_t now_ns = absl::GetCurrentTimeNanos();
   bool settled = true, as_known = known.size() == files.size();
   for (size_t i = 0; i < files.size(); ++i) {
-    DigestedFile file = {files[i].path, files[i].version, {}};
+    DigestedFile file = {Canonical(files[i].path), files[i].version, {}};
     if (i < known.size() && known[i].version == file.version) {
       file.digest = known[i].digest;
     } else {
@@ -253,8 +270,7 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
       RONDO_ASSIGN_OR_RETURN(file.digest, DigestSource(files[i], seed_));
     }
     settled &= Settled(file.version, now_ns);
-    std::string path = std::filesystem::weakly_canonical(file.path, error).string();
-    result.push_back({std::move(path), file.version.bytes, file.digest});
+    result.push_back({file.path, file.version.bytes, file.digest});
     now.push_back(std::move(file));
   }
   if (settled && !as_known) WriteRecord(folder, record, seed_, now);

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ class CacheDirectory {
   uint64_t seed() const { return seed_; }
   std::string EntryPath(absl::string_view name) const;
 
+  // What is remembered of the files that the model file `path` was made of the last time, if all of them are the same
+  // versions still.
+  std::optional<std::vector<EntryIdentity::File>> RememberedDigests(const std::string& path) const;
   // Digests of a model's files. Files that are the same version as when they were digested last are not read again.
   // Errors: a file that is not the one any more that the model was read from. `report` gets what is wrong with the
   // directory's own record of them, which is replaced.
@@ -43,6 +47,7 @@ class CacheDirectory {
 
  private:
   CacheDirectory(std::string path, uint64_t seed) : path_(std::move(path)), seed_(seed) {}
+  std::string RecordOf(const std::string& path) const;  // name of the file that remembers its digests
 
   std::string path_;
   uint64_t seed_;

@@ -25,30 +25,49 @@ double SecondsSince(int64_t begin_ns) { return static_cast<double>(SteadyNowNs()
 
 }  // namespace
 
-std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, std::vector<SourceFile> files, int threads) {
-  std::shared_ptr<CacheEntry> entry(new CacheEntry(std::move(files)));
-  entry->report_.path = directory;
-  if (const absl::Status status = entry->Init(directory, threads); !status.ok()) {
-    entry->directory_.reset();
-    entry->Problem(status);
+std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const std::string& path, int threads) {
+  std::shared_ptr<CacheEntry> entry(new CacheEntry(directory, threads));
+  absl::StatusOr<CacheDirectory> opened = CacheDirectory::Open(directory, /*create=*/true);
+  if (!opened.ok()) {
+    entry->Problem(opened.status());
+    return entry;
+  }
+  entry->directory_ = *std::move(opened);
+  if (auto files = entry->directory_->RememberedDigests(path); files.has_value()) {
+    entry->OpenEntry(*std::move(files));
   }
   return entry;
 }
 
-absl::Status CacheEntry::Init(const std::string& directory, int threads) {
+void CacheEntry::Bind(std::vector<SourceFile> files) {
+  if (!directory_.has_value()) return;
   const int64_t begin = SteadyNowNs();
-  RONDO_ASSIGN_OR_RETURN(directory_, CacheDirectory::Open(directory, /*create=*/true));
-  RONDO_ASSIGN_OR_RETURN(identity_.files,
-                         directory_->Digests(files_, [this](const absl::Status& status) { Problem(status); }));
-  identity_.machine = MachineText();
-  identity_.version = PackingVersion();
+  files_ = std::move(files);
+  absl::StatusOr<std::vector<EntryIdentity::File>> digests =
+      directory_->Digests(files_, [this](const absl::Status& status) { Problem(status); });
+  report_.identify_seconds = SecondsSince(begin);
+  if (!digests.ok()) {
+    Problem(digests.status());
+    directory_.reset();
+    return;
+  }
+  EntryIdentity identity = identity_;
+  identity.files = *digests;
+  // Another one than was thought: the files have changed since, or nothing was known of them.
+  if (report_.entry.empty() || identity.Name(directory_->seed()) != name_) OpenEntry(*std::move(digests));
+}
+
+void CacheEntry::OpenEntry(std::vector<EntryIdentity::File> files) {
+  sweep_.reset();
+  opened_.clear();
+  damaged_paths_.clear();
+  manifest_ = Manifest();
+  identity_ = {std::move(files), MachineText(), PackingVersion()};
   name_ = identity_.Name(directory_->seed());
   path_ = directory_->EntryPath(name_.ToHex());
   report_.entry = name_.ToHex();
-  report_.identify_seconds = SecondsSince(begin);
   ReadManifest();
-  OpenWeights(threads);
-  return absl::OkStatus();
+  OpenWeights();
 }
 
 void CacheEntry::ReadManifest() {
@@ -62,7 +81,7 @@ void CacheEntry::ReadManifest() {
   report_.keys_known = static_cast<int64_t>(manifest_.keys.size());
 }
 
-void CacheEntry::OpenWeights(int threads) {
+void CacheEntry::OpenWeights() {
   for (const WeightsName& weights : ListWeights(path_)) {
     absl::StatusOr<std::shared_ptr<WeightsFile>> file = WeightsFile::Open(weights.path, name_, directory_->seed());
     if (file.ok()) {
@@ -75,7 +94,7 @@ void CacheEntry::OpenWeights(int threads) {
   }
   std::vector<std::shared_ptr<const WeightsFile>> files;
   for (const Opened& opened : opened_) files.push_back(opened.file);
-  sweep_ = std::make_unique<WeightSweep>(std::move(files), std::min(threads, kMaxSweepers) - 1);
+  sweep_ = std::make_unique<WeightSweep>(std::move(files), std::min(threads_, kMaxSweepers) - 1);
 }
 
 // A tensor in a mapped file is told by its place: the file's content is known. Others are told by their content.

@@ -22,10 +22,13 @@ namespace rondo {
 
 class CacheEntry final : public PackedWeightStore {
  public:
-  // Of the model that was read from `files`. Up to `threads` check what is found, this one included.
-  static std::shared_ptr<CacheEntry> Open(const std::string& directory, std::vector<SourceFile> files, int threads);
+  // Of the model file `path`, as far as can be told before it is read: where its files are the same versions as the
+  // last time, their entry is opened and the check of what is there begins. Up to `threads` check, this one included.
+  static std::shared_ptr<CacheEntry> Open(const std::string& directory, const std::string& path, int threads);
+  // The files that the model was read from: they decide which entry it is. REQUIRES: called once, before all below.
+  void Bind(std::vector<SourceFile> files);
 
-  // Thread-safe, as is all of this.
+  // Thread-safe, as is all that follows.
   Tensor Find(absl::Span<const Tensor> sources, const PackedForm& form) override;
   void Add(absl::Span<const Tensor> sources, const PackedForm& form, const Tensor& packed) override;
 
@@ -45,10 +48,11 @@ class CacheEntry final : public PackedWeightStore {
     bool damaged = false;
   };
 
-  explicit CacheEntry(std::vector<SourceFile> files) : files_(std::move(files)) {}
-  absl::Status Init(const std::string& directory, int threads);
+  CacheEntry(std::string directory, int threads) : threads_(threads) { report_.path = std::move(directory); }
+  // Opens the entry of these files.
+  void OpenEntry(std::vector<EntryIdentity::File> files);
   void ReadManifest();
-  void OpenWeights(int threads);
+  void OpenWeights();
   Digest IdentityOf(const Tensor& source) const;
   Digest KeyOf(absl::Span<const Tensor> sources, const PackedForm& form) const;
   absl::Status SaveLocked(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes);
@@ -58,7 +62,8 @@ class CacheEntry final : public PackedWeightStore {
   void Salvage(Opened& damaged);
   void Problem(const absl::Status& status);
 
-  const std::vector<SourceFile> files_;
+  const int threads_;
+  std::vector<SourceFile> files_;
   std::optional<CacheDirectory> directory_;  // none: there is nothing to be had
   std::string path_;
   Digest name_;

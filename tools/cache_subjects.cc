@@ -347,10 +347,11 @@ class ModelSubject final : public ProfileSubject {
 // Null where the model is no decoder whose cache can be kept in place; `why` says so.
 absl::StatusOr<std::unique_ptr<ProfileSubject>> LoadDecoder(const ProfileOptions& options, std::string* why) {
   RONDO_ASSIGN_OR_RETURN(const ModelFolder folder, ReadModelFolder(options.model, ""));
+  auto cache = std::make_unique<ModelCache>(options.load, folder.decoder);
   RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, options.load));
   DecoderOptions decoder_options;
   decoder_options.program = ProgramOptionsOf(options.load);
-  auto cache = std::make_unique<ModelCache>(options.load, imported, &decoder_options.program);
+  cache->Bind(imported, &decoder_options.program);
   absl::StatusOr<std::unique_ptr<Decoder>> decoder = Decoder::Create(std::move(imported.graph), decoder_options);
   if (!decoder.ok()) {
     *why = "";

@@ -36,7 +36,9 @@ class CacheEntryTest : public testing::Test {
     return file;
   }
   std::shared_ptr<CacheEntry> Open(bool mapped = false, int threads = 2) {
-    return CacheEntry::Open(directory_, {Source(mapped)}, threads);
+    std::shared_ptr<CacheEntry> entry = CacheEntry::Open(directory_, model_, threads);
+    entry->Bind({Source(mapped)});
+    return entry;
   }
   static Tensor Filled(size_t bytes, int value) {
     Tensor tensor = Tensor::Make(DataType::kUInt8, {static_cast<int64_t>(bytes)});
@@ -174,7 +176,8 @@ TEST_F(CacheEntryTest, WithoutAUsableDirectoryItSaysWhyAndFindsNothing) {
   const std::string folder = NewTempDir();
   WriteTestFile(folder + "/file", "x");
   for (const std::string& bad : {folder, folder + "/file", std::string("/proc/rondo")}) {
-    const auto entry = CacheEntry::Open(bad, {Source(false)}, 1);
+    const auto entry = CacheEntry::Open(bad, model_, 1);
+    entry->Bind({Source(false)});
     EXPECT_EQ(entry->report().problems.size(), 1u) << bad;
     entry->Add({source_}, FormOf(packed_), packed_);
     EXPECT_FALSE(entry->Find({source_}, FormOf(packed_)).defined());
