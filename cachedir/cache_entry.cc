@@ -66,6 +66,7 @@ void CacheEntry::OpenEntry(std::vector<EntryIdentity::File> files) {
   name_ = identity_.Name(directory_->seed());
   path_ = directory_->EntryPath(name_.ToHex());
   report_.entry = name_.ToHex();
+  report_.keys_known = 0;
   ReadManifest();
   OpenWeights();
 }

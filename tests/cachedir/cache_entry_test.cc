@@ -77,6 +77,37 @@ TEST_F(CacheEntryTest, WhatOneProcessAddsTheNextFinds) {
   EXPECT_THAT(entry->report().problems, IsEmpty());
 }
 
+// What is remembered of the files is a guess until they are read.
+class CacheEntrySlowTest : public CacheEntryTest {};
+TEST_F(CacheEntrySlowTest, AModelThatChangedWhileItWasOpenedIsAnotherEntry) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));  // younger files are not remembered
+  PrimitiveCache primitives;
+  PrimitiveKey key("MatMul");
+  ASSERT_TRUE(absl::IsUnimplemented(primitives
+                                        .GetOrCreate(key, "up",
+                                                     [] {
+                                                       return absl::StatusOr<std::shared_ptr<const CachedPrimitive>>(
+                                                           absl::UnimplementedError("no"));
+                                                     })
+                                        .status()));
+  std::string first;
+  {
+    const auto entry = Open();
+    first = entry->report().entry;
+    entry->Add({source_}, FormOf(packed_), packed_);
+    ASSERT_TRUE(entry->Save(primitives.Made(), {}).ok());
+  }
+  const auto entry = CacheEntry::Open(directory_, model_, 2);
+  EXPECT_EQ(entry->report().entry, first);
+  EXPECT_EQ(entry->report().keys_known, 1);
+  WriteTestFile(model_, "another model");
+  entry->Bind({Source(false)});
+  EXPECT_NE(entry->report().entry, first);
+  EXPECT_FALSE(entry->Find({source_}, FormOf(packed_)).defined());
+  EXPECT_EQ(entry->report().keys_known, 0);
+  EXPECT_THAT(entry->keys(), IsEmpty());
+}
+
 TEST_F(CacheEntryTest, OnlyTheSameSourcesInTheSameFormAreFound) {
   const Tensor scales = Filled(10, 1);
   auto entry = Open();
