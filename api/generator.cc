@@ -395,11 +395,7 @@ absl::StatusOr<GenerationResult> Generator::Generate(absl::Span<const Prompt> pr
   return result;
 }
 
-CacheReport Generator::cache_report() const {
-  CacheReport report = impl_->decoder->program().Report();
-  impl_->cache->Report(&report);
-  return report;
-}
+CacheReport Generator::cache_report() const { return impl_->cache->Report(); }
 absl::Status Generator::SaveCache() const {
   RONDO_RETURN_IF_ERROR(impl_->cache->Save());
   return impl_->encoder == nullptr ? absl::OkStatus() : impl_->encoder->SaveCache();

@@ -198,11 +198,7 @@ absl::StatusOr<int64_t> Model::PrepareKnown(
 
 absl::Status Model::SaveCache() const { return impl_->cache->Save(); }
 
-CacheReport Model::cache_report() const {
-  CacheReport report = impl_->program->Report();
-  impl_->cache->Report(&report);
-  return report;
-}
+CacheReport Model::cache_report() const { return impl_->cache->Report(); }
 void Model::SetCompileListener(CompileListener listener) const {
   impl_->program->primitives().log().SetListener(std::move(listener));
 }

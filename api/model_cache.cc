@@ -42,8 +42,10 @@ absl::Status ModelCache::Save() const {
   return entry_->Save(program_->primitives().Made(), program_->root().bindings());
 }
 
-void ModelCache::Report(CacheReport* report) const {
-  if (entry_ != nullptr) report->directory = entry_->report();
+CacheReport ModelCache::Report() const {
+  CacheReport report = program_->Report();
+  if (entry_ != nullptr) report.directory = entry_->report();
+  return report;
 }
 
 std::vector<PlanShapes> ModelCache::known_shapes() const {

@@ -28,8 +28,8 @@ class ModelCache {
   // The program that was made. Both live as long as this.
   void Attach(const Program* program);
   absl::Status Save() const;
-  // Adds what the directory has to tell.
-  void Report(CacheReport* report) const;
+  // The program's, with what the directory has to tell.
+  CacheReport Report() const;
   std::vector<PlanShapes> known_shapes() const;
 
  private:

@@ -103,16 +103,11 @@ absl::Status MakeTag(const std::string& path) {
     std::this_thread::sleep_for(kRetry);
   }
   if (ReadTag(path).ok()) return absl::OkStatus();
+  RemoveUnfinished(path, kTagName);
   RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
-  for (const std::string& name : names) {
-    if (IsUnfinished(name) && absl::StartsWith(name, kTagName)) {  // its writer was killed
-      unlink(Join(path, name).c_str());
-      continue;
-    }
-    return InvalidArgument(path, " holds other files (", name, ") and no ", kTagName,
-                           " of rondo: expected an empty folder, or a cache directory");
-  }
-  return WriteTag(path);
+  if (names.empty()) return WriteTag(path);
+  return InvalidArgument(path, " holds other files (", names[0], ") and no ", kTagName,
+                         " of rondo: expected an empty folder, or a cache directory");
 }
 
 absl::Status CheckFolder(const std::string& path) {
@@ -198,11 +193,7 @@ void WriteRecord(const std::string& folder, const std::string& name, uint64_t se
   if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return;
   const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.ok() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
-  if (const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder); names.ok()) {
-    for (const std::string& other : *names) {
-      if (IsUnfinished(other)) unlink(Join(folder, other).c_str());
-    }
-  }
+  RemoveUnfinished(folder, "");
   (void)WriteCheckedText(Join(folder, name), seed, DigestsToJson(files));
 }
 
@@ -277,13 +268,13 @@ absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
   return result;
 }
 
-absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double patience_seconds, bool create) {
+absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double patience_seconds) {
   const std::string path = Join(entry_path, kLockName);
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience_seconds);
   while (true) {
-    if (create && mkdir(entry_path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", entry_path);
-    FileDescriptor fd(open(path.c_str(), O_RDWR | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, kCacheFileMode));
-    if (!fd.ok() && errno == ENOENT && create) {
+    if (mkdir(entry_path.c_str(), 0755) != 0 && errno != EEXIST) return FileError("create", entry_path);
+    FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kCacheFileMode));
+    if (!fd.ok() && errno == ENOENT) {
       struct stat info;  // a link to nowhere exists as well
       if (lstat(entry_path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) {
         return InvalidArgument(entry_path, " is no folder");
@@ -309,6 +300,22 @@ absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double 
 
 void EntryLock::Touch(const std::string& entry_path) {
   (void)utimensat(AT_FDCWD, Join(entry_path, kLockName).c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+}
+
+absl::StatusOr<Manifest> ReadManifest(const std::string& entry_path, const Digest& name, uint64_t seed) {
+  const std::string path = Join(entry_path, kManifestName);
+  RONDO_ASSIGN_OR_RETURN(const std::string text, ReadCheckedText(path, seed, Manifest::kMaxBytes));
+  absl::StatusOr<Manifest> manifest = Manifest::FromJson(text);
+  if (manifest.ok() && manifest->identity.Name(seed) != name) manifest = InvalidArgument("it is of another entry");
+  return manifest.ok() ? manifest : Annotate(manifest.status(), absl::StrCat(path, ": "));
+}
+
+void RemoveUnfinished(const std::string& folder, absl::string_view prefix) {
+  const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (IsUnfinished(name) && absl::StartsWith(name, prefix)) unlink(Join(folder, name).c_str());
+  }
 }
 
 std::vector<WeightsName> ListWeights(const std::string& entry_path) {
@@ -344,20 +351,14 @@ StoredEntry ReadEntry(const CacheDirectory& directory, const std::string& name, 
     problem(names.status());
   }
   if (stat(Join(path, kLockName).c_str(), &info) == 0) entry.last_used = info.st_mtim.tv_sec;
-  const std::string manifest = Join(path, kManifestName);
-  const absl::StatusOr<std::string> text = ReadCheckedText(manifest, directory.seed(), Manifest::kMaxBytes);
-  absl::StatusOr<Manifest> read = text.ok() ? Manifest::FromJson(*text) : text.status();
-  if (read.ok() && read->identity.Name(directory.seed()).ToHex() != name) {
-    read = InvalidArgument("it is of another entry");
+  const Digest digest = Digest::FromHex(name).value_or(Digest());
+  if (absl::StatusOr<Manifest> manifest = ReadManifest(path, digest, directory.seed()); manifest.ok()) {
+    entry.manifest = *std::move(manifest);
+  } else if (!absl::IsNotFound(manifest.status())) {  // the first weights come before it
+    problem(manifest.status());
   }
-  if (read.ok()) {
-    entry.manifest = *std::move(read);
-  } else if (!absl::IsNotFound(read.status())) {  // the first weights come before it
-    problem(Annotate(read.status(), text.ok() ? absl::StrCat(manifest, ": ") : ""));
-  }
-  const std::optional<Digest> digest = Digest::FromHex(name);
   for (const WeightsName& weights : ListWeights(path)) {
-    const auto file = WeightsFile::Open(weights.path, digest.value_or(Digest()), directory.seed());
+    const auto file = WeightsFile::Open(weights.path, digest, directory.seed());
     if (absl::IsNotFound(file.status())) continue;  // replaced since it was listed
     if (!file.ok()) {
       problem(file.status());

@@ -58,7 +58,7 @@ class EntryLock {
  public:
   // Waits for up to `patience_seconds`. Makes the entry's folder where it is missing. Errors: Unavailable when others
   // held it all the time; what the system says.
-  static absl::StatusOr<EntryLock> Take(const std::string& entry_path, double patience_seconds, bool create = true);
+  static absl::StatusOr<EntryLock> Take(const std::string& entry_path, double patience_seconds);
   // The entry was used now; a directory that cannot be written does not remember.
   static void Touch(const std::string& entry_path);
 
@@ -70,6 +70,11 @@ class EntryLock {
 // Names of an entry's files.
 inline constexpr char kManifestName[] = "manifest";
 inline constexpr char kLockName[] = "lock";
+// The manifest of the entry `name`. Errors: NotFound; damage, another entry's.
+absl::StatusOr<Manifest> ReadManifest(const std::string& entry_path, const Digest& name, uint64_t seed);
+// Removes files whose names begin so and that did not get their names: their writers were killed. REQUIRES: the lock
+// under which such files are written.
+void RemoveUnfinished(const std::string& folder, absl::string_view prefix);
 // The weights of an entry, in the order of their numbers.
 struct WeightsName {
   int64_t number;

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/clock.h"
@@ -66,20 +65,13 @@ void CacheEntry::OpenEntry(std::vector<EntryIdentity::File> files) {
   name_ = identity_.Name(directory_->seed());
   path_ = directory_->EntryPath(name_.ToHex());
   report_.entry = name_.ToHex();
-  report_.keys_known = 0;
-  ReadManifest();
-  OpenWeights();
-}
-
-void CacheEntry::ReadManifest() {
-  const std::string path = path_ + "/" + kManifestName;
-  const absl::StatusOr<std::string> text = ReadCheckedText(path, directory_->seed(), Manifest::kMaxBytes);
-  if (absl::IsNotFound(text.status())) return;
-  absl::StatusOr<Manifest> read = text.ok() ? Manifest::FromJson(*text) : text.status();
-  if (read.ok() && read->identity.Name(directory_->seed()) != name_) read = InvalidArgument("it is of another entry");
-  if (!read.ok()) return Problem(Annotate(read.status(), text.ok() ? absl::StrCat(path, ": ") : ""));
-  manifest_ = *std::move(read);
+  if (absl::StatusOr<Manifest> manifest = ReadManifest(path_, name_, directory_->seed()); manifest.ok()) {
+    manifest_ = *std::move(manifest);
+  } else if (!absl::IsNotFound(manifest.status())) {
+    Problem(manifest.status());
+  }
   report_.keys_known = static_cast<int64_t>(manifest_.keys.size());
+  OpenWeights();
 }
 
 void CacheEntry::OpenWeights() {
@@ -211,7 +203,8 @@ absl::Status CacheEntry::WriteWeights() {
     if (there.insert(weight.key).second) to_write.push_back(std::move(weight));
   }
   pending_.clear();
-  RemoveLeftovers();
+  RemoveUnfinished(path_, "weights-");
+  RemoveUnfinished(path_, kManifestName);
   if (!to_write.empty()) {
     RONDO_ASSIGN_OR_RETURN(const int64_t bytes, WriteWeightsFile(absl::StrCat(path_, "/weights-", next), name_,
                                                                  directory_->seed(), to_write));
@@ -224,28 +217,14 @@ absl::Status CacheEntry::WriteWeights() {
   return absl::OkStatus();
 }
 
-// Files that a killed process left half written: nobody else writes now.
-void CacheEntry::RemoveLeftovers() const {
-  std::error_code error;
-  for (const auto& item : std::filesystem::directory_iterator(path_, error)) {
-    const std::string name = item.path().filename().string();
-    const bool weights = name.rfind("weights-", 0) == 0 && name.find('.') != std::string::npos;
-    if (weights || name.rfind(std::string(kManifestName) + ".", 0) == 0) unlink(item.path().c_str());
-  }
-}
-
 absl::Status CacheEntry::WriteManifest(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes) {
-  const std::string path = path_ + "/" + kManifestName;
-  Manifest current;
-  if (const auto text = ReadCheckedText(path, directory_->seed(), Manifest::kMaxBytes); text.ok()) {
-    if (auto read = Manifest::FromJson(*text); read.ok() && read->identity.Name(directory_->seed()) == name_) {
-      current = *std::move(read);
-    }
-  }
+  // Others may have written it since it was opened.
+  Manifest current = ReadManifest(path_, name_, directory_->seed()).value_or(Manifest());
   if (current.created == 0) current.created = absl::ToUnixSeconds(absl::Now());
   current.identity = identity_;
   current.Add(keys, shapes);
-  RONDO_RETURN_IF_ERROR(WriteCheckedText(path, directory_->seed(), current.ToJson()));
+  RONDO_RETURN_IF_ERROR(
+      WriteCheckedText(absl::StrCat(path_, "/", kManifestName), directory_->seed(), current.ToJson()));
   manifest_ = std::move(current);
   return absl::OkStatus();
 }

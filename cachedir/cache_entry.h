@@ -51,13 +51,11 @@ class CacheEntry final : public PackedWeightStore {
   CacheEntry(std::string directory, int threads) : threads_(threads) { report_.path = std::move(directory); }
   // Opens the entry of these files.
   void OpenEntry(std::vector<EntryIdentity::File> files);
-  void ReadManifest();
   void OpenWeights();
   Digest IdentityOf(const Tensor& source) const;
   Digest KeyOf(absl::Span<const Tensor> sources, const PackedForm& form) const;
   absl::Status SaveLocked(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes);
   absl::Status WriteWeights();
-  void RemoveLeftovers() const;
   absl::Status WriteManifest(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes);
   void Salvage(Opened& damaged);
   void Problem(const absl::Status& status);

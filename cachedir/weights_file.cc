@@ -51,13 +51,15 @@ uint64_t DigestOfHeader(const Header& header, uint64_t seed) {
   return ShortDigestOf(&header, offsetof(Header, header_digest), seed);
 }
 
+uint64_t DigestOfBlock(const uint8_t* data, size_t bytes, size_t block, uint64_t seed) {
+  const size_t at = block * kDigestBlock;
+  return ShortDigestOf(data + at, std::min(kDigestBlock, bytes - at), seed);
+}
+
 std::vector<uint64_t> DigestBlocks(const uint8_t* data, size_t bytes, uint64_t seed) {
   std::vector<uint64_t> digests(BlocksOf(bytes));
   ParallelFor(static_cast<int64_t>(digests.size()), kBlocksPerChunk, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const size_t at = static_cast<size_t>(b) * kDigestBlock;
-      digests[b] = ShortDigestOf(data + at, std::min(kDigestBlock, bytes - at), seed);
-    }
+    for (int64_t b = begin; b < end; ++b) digests[b] = DigestOfBlock(data, bytes, static_cast<size_t>(b), seed);
   });
   return digests;
 }
@@ -164,11 +166,9 @@ const StoredWeight* WeightsFile::Find(const Digest& key) const {
 }
 
 absl::Status WeightsFile::CheckBlock(const StoredWeight& weight, size_t block) const {
-  const size_t at = block * kDigestBlock;
-  const uint64_t found = ShortDigestOf(data_ + weight.offset + at, std::min(kDigestBlock, weight.bytes - at), seed_);
-  if (found == weight.blocks[block]) return absl::OkStatus();
+  if (DigestOfBlock(data_ + weight.offset, weight.bytes, block, seed_) == weight.blocks[block]) return absl::OkStatus();
   return InvalidArgument(path_, " is damaged: block ", block, " of ", weight.blocks.size(), " of node ", weight.node,
-                         " (", weight.layout, "), from byte ", weight.offset + at, " on");
+                         " (", weight.layout, "), from byte ", weight.offset + block * kDigestBlock, " on");
 }
 
 absl::Status WeightsFile::Check(const StoredWeight& weight) const {

@@ -59,6 +59,17 @@ Json ToJson(const StoredEntry& entry) {
           {"problems", entry.problems}};
 }
 
+Json ToJson(const std::vector<StoredEntry>& entries) {
+  Json json = Json::array();
+  for (const StoredEntry& entry : entries) json.push_back(ToJson(entry));
+  return json;
+}
+
+std::string CountAndSize(const std::vector<StoredEntry>& entries) {
+  return absl::StrCat(entries.size(), entries.size() == 1 ? " entry, " : " entries, ",
+                      BytesText(static_cast<double>(BytesOf(entries))));
+}
+
 std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 std::string TableOf(const std::vector<StoredEntry>& entries) {
@@ -116,14 +127,11 @@ std::function<int()> Declare(CLI::App& app, const std::shared_ptr<Upkeep>& comma
 absl::StatusOr<int> List(const Upkeep& command, const CacheDirectory& directory) {
   RONDO_ASSIGN_OR_RETURN(const std::vector<StoredEntry> entries, ListEntries(directory, false, nullptr));
   if (command.json) {
-    Json json = Json::array();
-    for (const StoredEntry& entry : entries) json.push_back(ToJson(entry));
-    Print(Dump(json));
+    Print(Dump(ToJson(entries)));
     return kOk;
   }
   if (!entries.empty()) Print(TableOf(entries));
-  Print(absl::StrCat(entries.size(), entries.size() == 1 ? " entry, " : " entries, ",
-                     BytesText(static_cast<double>(BytesOf(entries))), "\n", ProblemsOf(entries)));
+  Print(absl::StrCat(CountAndSize(entries), "\n", ProblemsOf(entries)));
   return kOk;
 }
 
@@ -135,12 +143,9 @@ absl::StatusOr<int> Verify(const Upkeep& command, const CacheDirectory& director
   if (command.json) {
     // They are of no entry.
     if (!of_digests.empty()) absl::FPrintF(stderr, "%s", LinesOf(of_digests));
-    Json json = Json::array();
-    for (const StoredEntry& entry : entries) json.push_back(ToJson(entry));
-    Print(Dump(json));
+    Print(Dump(ToJson(entries)));
   } else {
-    Print(absl::StrCat(problems, entries.size(), entries.size() == 1 ? " entry, " : " entries, ",
-                       BytesText(static_cast<double>(BytesOf(entries))),
+    Print(absl::StrCat(problems, CountAndSize(entries),
                        problems.empty() ? ": every digest matches\n"
                                         : ": damaged; what is left is used, `rondo cache prune` removes it\n"));
   }

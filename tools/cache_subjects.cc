@@ -147,11 +147,7 @@ class DecoderSubject final : public ProfileSubject {
     return MakeRunner();
   }
 
-  CacheReport Report() const override {
-    CacheReport report = decoder_->program().Report();
-    cache_->Report(&report);
-    return report;
-  }
+  CacheReport Report() const override { return cache_->Report(); }
   std::map<std::string, int64_t> Implementations() const override { return CountImplementations(decoder_->program()); }
   void Listen(CompileListener compiles, std::function<void(const StepEvent&)> steps) override {
     decoder_->program().primitives().log().SetListener(std::move(compiles));
