@@ -126,12 +126,6 @@ absl::Status CheckFolder(const std::string& path) {
 
 // ---- digests of model files ----
 
-struct DigestedFile {
-  std::string path;
-  FileVersion version;
-  Digest digest;
-};
-
 std::string DigestsToJson(const std::vector<DigestedFile>& files) {
   Json json = Json::array();
   for (const DigestedFile& file : files) {
@@ -223,49 +217,40 @@ absl::StatusOr<CacheDirectory> CacheDirectory::Open(const std::string& path, boo
 
 std::string CacheDirectory::EntryPath(absl::string_view name) const { return Join(path_, name); }
 
-std::optional<std::vector<EntryIdentity::File>> CacheDirectory::RememberedDigests(const std::string& path) const {
-  const auto known = ReadRecord(absl::StrCat(path_, "/", kDigestsName, "/", RecordOf(path)), seed_);
-  if (!known.ok()) return std::nullopt;
-  std::vector<EntryIdentity::File> files;
-  for (const DigestedFile& file : *known) {
-    struct stat info;
-    if (stat(file.path.c_str(), &info) != 0 || FileVersion::Of(info) != file.version) return std::nullopt;
-    files.push_back({file.path, file.version.bytes, file.digest});
-  }
+std::string CacheDirectory::RecordOf(const std::string& path) const { return DigestOf(Canonical(path), seed_).ToHex(); }
+
+absl::StatusOr<std::vector<DigestedFile>> CacheDirectory::Remembered(const std::string& path) const {
+  absl::StatusOr<std::vector<DigestedFile>> files = ReadRecord(Join(Join(path_, kDigestsName), RecordOf(path)), seed_);
+  if (absl::IsNotFound(files.status())) return std::vector<DigestedFile>();
   return files;
 }
 
-std::string CacheDirectory::RecordOf(const std::string& path) const { return DigestOf(Canonical(path), seed_).ToHex(); }
+bool AreCurrent(const std::vector<DigestedFile>& files) {
+  struct stat info;
+  return !files.empty() && std::all_of(files.begin(), files.end(), [&](const DigestedFile& file) {
+    return stat(file.path.c_str(), &info) == 0 && FileVersion::Of(info) == file.version;
+  });
+}
 
-absl::StatusOr<std::vector<EntryIdentity::File>> CacheDirectory::Digests(
-    const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report) const {
-  std::vector<EntryIdentity::File> result;
+absl::StatusOr<std::vector<DigestedFile>> CacheDirectory::Digests(const std::vector<SourceFile>& files,
+                                                                  const std::vector<DigestedFile>& remembered) const {
   if (files.empty()) return InvalidArgument("a model that was not read from a file");
-  const std::string folder = Join(path_, kDigestsName);
-  const std::string record = RecordOf(files[0].path);
-  std::vector<DigestedFile> known;
-  if (auto read = ReadRecord(Join(folder, record), seed_); read.ok()) {
-    known = *std::move(read);
-  } else if (report && !absl::IsNotFound(read.status())) {
-    report(read.status());
-  }
   std::vector<DigestedFile> now;
   const int64_t now_ns = absl::GetCurrentTimeNanos();
-  bool settled = true, as_known = known.size() == files.size();
+  bool settled = true, as_remembered = remembered.size() == files.size();
   for (size_t i = 0; i < files.size(); ++i) {
     DigestedFile file = {Canonical(files[i].path), files[i].version, {}};
-    if (i < known.size() && known[i].version == file.version) {
-      file.digest = known[i].digest;
+    if (i < remembered.size() && remembered[i].version == file.version) {
+      file.digest = remembered[i].digest;
     } else {
-      as_known = false;
+      as_remembered = false;
       RONDO_ASSIGN_OR_RETURN(file.digest, DigestSource(files[i], seed_));
     }
     settled &= Settled(file.version, now_ns);
-    result.push_back({file.path, file.version.bytes, file.digest});
     now.push_back(std::move(file));
   }
-  if (settled && !as_known) WriteRecord(folder, record, seed_, now);
-  return result;
+  if (settled && !as_remembered) WriteRecord(Join(path_, kDigestsName), RecordOf(files[0].path), seed_, now);
+  return now;
 }
 
 absl::StatusOr<EntryLock> EntryLock::Take(const std::string& entry_path, double patience_seconds) {

@@ -14,7 +14,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +25,15 @@
 
 namespace rondo {
 
+// The digest of a version of a file.
+struct DigestedFile {
+  std::string path;  // canonical
+  FileVersion version;
+  Digest digest;
+};
+// Is each of them the same version still? False of none.
+bool AreCurrent(const std::vector<DigestedFile>& files);
+
 class CacheDirectory {
  public:
   // Opens a directory; `create` makes it, and its tag, where they are missing. Errors: what is no cache directory of
@@ -36,14 +44,13 @@ class CacheDirectory {
   uint64_t seed() const { return seed_; }
   std::string EntryPath(absl::string_view name) const;
 
-  // What is remembered of the files that the model file `path` was made of the last time, if all of them are the same
-  // versions still.
-  std::optional<std::vector<EntryIdentity::File>> RememberedDigests(const std::string& path) const;
-  // Digests of a model's files. Files that are the same version as when they were digested last are not read again.
-  // Errors: a file that is not the one any more that the model was read from. `report` gets what is wrong with the
-  // directory's own record of them, which is replaced.
-  absl::StatusOr<std::vector<EntryIdentity::File>> Digests(
-      const std::vector<SourceFile>& files, const std::function<void(const absl::Status&)>& report = nullptr) const;
+  // What was written down of the files that the model file `path` was made of the last time; empty: nothing. Errors: a
+  // damaged record, which Digests replaces.
+  absl::StatusOr<std::vector<DigestedFile>> Remembered(const std::string& path) const;
+  // Digests of a model's files. Those that are the versions that `remembered` has of them are not read again; what is
+  // new is written down. Errors: a file that is not the one any more that the model was read from.
+  absl::StatusOr<std::vector<DigestedFile>> Digests(const std::vector<SourceFile>& files,
+                                                    const std::vector<DigestedFile>& remembered) const;
 
  private:
   CacheDirectory(std::string path, uint64_t seed) : path_(std::move(path)), seed_(seed) {}

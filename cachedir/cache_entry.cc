@@ -22,6 +22,13 @@ constexpr int kMaxSweepers = 8;
 
 double SecondsSince(int64_t begin_ns) { return static_cast<double>(SteadyNowNs() - begin_ns) * 1e-9; }
 
+// Of a model of these files, on this machine, for this version.
+EntryIdentity IdentityWith(const std::vector<DigestedFile>& files) {
+  EntryIdentity identity = {{}, MachineText(), PackingVersion()};
+  for (const DigestedFile& file : files) identity.files.push_back({file.path, file.version.bytes, file.digest});
+  return identity;
+}
+
 }  // namespace
 
 std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const std::string& path, int threads) {
@@ -32,8 +39,11 @@ std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const
     return entry;
   }
   entry->directory_ = *std::move(opened);
-  if (auto files = entry->directory_->RememberedDigests(path); files.has_value()) {
-    entry->OpenEntry(*std::move(files));
+  if (auto remembered = entry->directory_->Remembered(path); remembered.ok()) {
+    entry->remembered_ = *std::move(remembered);
+    if (AreCurrent(entry->remembered_)) entry->OpenEntry(IdentityWith(entry->remembered_));
+  } else {
+    entry->Problem(remembered.status());
   }
   return entry;
 }
@@ -42,26 +52,24 @@ void CacheEntry::Bind(std::vector<SourceFile> files) {
   if (!directory_.has_value()) return;
   const int64_t begin = SteadyNowNs();
   files_ = std::move(files);
-  absl::StatusOr<std::vector<EntryIdentity::File>> digests =
-      directory_->Digests(files_, [this](const absl::Status& status) { Problem(status); });
+  const absl::StatusOr<std::vector<DigestedFile>> digests = directory_->Digests(files_, remembered_);
   report_.identify_seconds = SecondsSince(begin);
   if (!digests.ok()) {
     Problem(digests.status());
     directory_.reset();
     return;
   }
-  EntryIdentity identity = identity_;
-  identity.files = *digests;
   // Another one than was thought: the files have changed since, or nothing was known of them.
-  if (report_.entry.empty() || identity.Name(directory_->seed()) != name_) OpenEntry(*std::move(digests));
+  EntryIdentity identity = IdentityWith(*digests);
+  if (report_.entry.empty() || identity.Name(directory_->seed()) != name_) OpenEntry(std::move(identity));
 }
 
-void CacheEntry::OpenEntry(std::vector<EntryIdentity::File> files) {
+void CacheEntry::OpenEntry(EntryIdentity identity) {
   sweep_.reset();
   opened_.clear();
   damaged_paths_.clear();
   manifest_ = Manifest();
-  identity_ = {std::move(files), MachineText(), PackingVersion()};
+  identity_ = std::move(identity);
   name_ = identity_.Name(directory_->seed());
   path_ = directory_->EntryPath(name_.ToHex());
   report_.entry = name_.ToHex();

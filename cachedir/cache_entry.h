@@ -49,8 +49,7 @@ class CacheEntry final : public PackedWeightStore {
   };
 
   CacheEntry(std::string directory, int threads) : threads_(threads) { report_.path = std::move(directory); }
-  // Opens the entry of these files.
-  void OpenEntry(std::vector<EntryIdentity::File> files);
+  void OpenEntry(EntryIdentity identity);
   void OpenWeights();
   Digest IdentityOf(const Tensor& source) const;
   Digest KeyOf(absl::Span<const Tensor> sources, const PackedForm& form) const;
@@ -61,6 +60,7 @@ class CacheEntry final : public PackedWeightStore {
   void Problem(const absl::Status& status);
 
   const int threads_;
+  std::vector<DigestedFile> remembered_;
   std::vector<SourceFile> files_;
   std::optional<CacheDirectory> directory_;  // none: there is nothing to be had
   std::string path_;

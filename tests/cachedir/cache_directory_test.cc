@@ -32,7 +32,8 @@ SourceFile Source(const std::string& path) {
 }
 
 Digest DigestNow(const CacheDirectory& directory, const std::string& path) {
-  const auto digests = directory.Digests({Source(path)});
+  const auto remembered = directory.Remembered(path);
+  const auto digests = directory.Digests({Source(path)}, remembered.value_or(std::vector<DigestedFile>()));
   EXPECT_TRUE(digests.ok()) << digests.status();
   return digests.ok() ? digests->front().digest : Digest();
 }
@@ -96,7 +97,7 @@ TEST(DigestsTest, AreThoseOfTheContentWhateverTheNameAndTheTimes) {
   EXPECT_NE(DigestNow(*directory, folder + "/a"), DigestNow(*directory, folder + "/c"));
   const auto other = CacheDirectory::Open(folder + "/other", true);
   EXPECT_NE(DigestNow(*directory, folder + "/a"), DigestNow(*other, folder + "/a"));
-  EXPECT_FALSE(directory->Digests({}).ok());
+  EXPECT_FALSE(directory->Digests({}, {}).ok());
 }
 
 // Files must be two seconds old before their version stands for their content.
@@ -113,7 +114,7 @@ TEST(DigestsSlowTest, AVersionIsReadOnceAndAChangeIsSeenWhateverTimesItSets) {
   // It is known now: the file is not even there any more.
   const SourceFile before = Source(path);
   ASSERT_EQ(rename(path.c_str(), (path + "x").c_str()), 0);
-  EXPECT_EQ(directory->Digests({before})->front().digest, first);
+  EXPECT_EQ(directory->Digests({before}, *directory->Remembered(path))->front().digest, first);
   ASSERT_EQ(rename((path + "x").c_str(), path.c_str()), 0);
   // As many bytes, the same time, the same inode.
   const int fd = open(path.c_str(), O_WRONLY);
@@ -122,7 +123,7 @@ TEST(DigestsSlowTest, AVersionIsReadOnceAndAChangeIsSeenWhateverTimesItSets) {
   SetTimes(path, 1'000'000'000);
   EXPECT_NE(DigestNow(*directory, path), first);
   // A model that was read before the change is not what lies there now.
-  EXPECT_THAT(Message(CacheDirectory::Open(folder + "/new", true)->Digests({before}).status()),
+  EXPECT_THAT(Message(CacheDirectory::Open(folder + "/new", true)->Digests({before}, {}).status()),
               HasSubstr("has changed since the model was read"));
 }
 
