@@ -180,7 +180,18 @@ absl::StatusOr<PlanInfo> Model::Prepare(const std::map<std::string, std::vector<
 CacheStats Model::cache_counters() const { return impl_->program->primitives().stats(); }
 absl::StatusOr<int64_t> Model::PrepareKnown(
     const std::function<void(int64_t done, int64_t total, absl::string_view next)>& progress) const {
-  const std::vector<PlanShapes> known = impl_->cache->known_shapes();
+  std::vector<PlanShapes> known = impl_->cache->known_shapes();
+  // The plans of a decoder whose cache was taken out of its graph have other inputs than the file.
+  const auto of_other_inputs = [&](const PlanShapes& shapes) {
+    size_t tensors = 0;
+    for (size_t i = 0; i < impl_->inputs.size(); ++i) {
+      if (!impl_->input_types[i].is_tensor()) continue;
+      ++tensors;
+      if (shapes.find(impl_->inputs[i].name) == shapes.end()) return true;
+    }
+    return tensors != shapes.size();
+  };
+  known.erase(std::remove_if(known.begin(), known.end(), of_other_inputs), known.end());
   const int64_t total = std::min<int64_t>(static_cast<int64_t>(known.size()), impl_->options.max_plans);
   for (int64_t i = 0; i < total; ++i) {
     std::map<std::string, std::vector<int64_t>> dims;

@@ -174,7 +174,8 @@ absl::StatusOr<int> Prune(const Upkeep& command, const CacheDirectory& directory
   if (command.json) {
     Print(Dump(json));
   } else {
-    Print(absl::StrCat(pruned.size() - failures, dry ? " entries would go, " : " entries removed, ",
+    const size_t count = pruned.size() - static_cast<size_t>(failures);
+    Print(absl::StrCat(count, count == 1 ? " entry " : " entries ", dry ? "would go, " : "removed, ",
                        BytesText(static_cast<double>(bytes)), "\n"));
   }
   return failures == 0 ? kOk : kCheckFailed;

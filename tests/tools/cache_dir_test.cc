@@ -409,5 +409,19 @@ TEST(CacheDirChangedModelTest, RewritesThatAreSwitchedOffNeverGetOthersWeights) 
   EXPECT_EQ(plain.results, expected.results);
 }
 
+// Both keep the shapes of their plans in one entry; a lowered decoder's have other inputs than the file.
+TEST(CacheDirTest, RunCompilesAheadWhatRunsLeftAndNotWhatGenerateLeft) {
+  const std::string model = SourceDir() + "/tests/data/models/arc-mini", dir = NewTempDir() + "/cache";
+  ASSERT_EQ(
+      RunRondo({"generate", model, "--prompt-ids", "1,2,3", "--max-new-tokens", "2", "--cache-dir", dir}).exit_code, 0);
+  std::vector<std::string> run = {"run", model, "--random", "1", "--repeat", "0", "--cache-dir", dir};
+  ASSERT_EQ(RunRondo(run).exit_code, 0);
+  // The third finds the shapes of the second by themselves: nothing else names them.
+  run.insert(run.end(), {"--precompile", "--fail-on-miss"});
+  const ProgramResult again = RunRondo(run);
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(again.err, "");
+}
+
 }  // namespace
 }  // namespace rondo
