@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -103,7 +104,7 @@ absl::Status MakeTag(const std::string& path) {
     std::this_thread::sleep_for(kRetry);
   }
   if (ReadTag(path).ok()) return absl::OkStatus();
-  RemoveUnfinished(path, kTagName);
+  RemoveUnfinished(path, {kTagName});
   RONDO_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
   if (names.empty()) return WriteTag(path);
   return InvalidArgument(path, " holds other files (", names[0], ") and no ", kTagName,
@@ -187,7 +188,7 @@ void WriteRecord(const std::string& folder, const std::string& name, uint64_t se
   if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return;
   const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.ok() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
-  RemoveUnfinished(folder, "");
+  RemoveUnfinished(folder, {""});
   (void)WriteCheckedText(Join(folder, name), seed, DigestsToJson(files));
 }
 
@@ -295,12 +296,19 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& entry_path, const Diges
   return manifest.ok() ? manifest : Annotate(manifest.status(), absl::StrCat(path, ": "));
 }
 
-void RemoveUnfinished(const std::string& folder, absl::string_view prefix) {
+std::vector<std::string> ListUnfinished(const std::string& folder, absl::Span<const absl::string_view> prefixes) {
+  std::vector<std::string> paths;
   const absl::StatusOr<std::vector<std::string>> names = NamesIn(folder);
-  if (!names.ok()) return;
+  if (!names.ok()) return paths;
   for (const std::string& name : *names) {
-    if (IsUnfinished(name) && absl::StartsWith(name, prefix)) unlink(Join(folder, name).c_str());
+    const auto begins = [&](absl::string_view prefix) { return absl::StartsWith(name, prefix); };
+    if (IsUnfinished(name) && absl::c_any_of(prefixes, begins)) paths.push_back(Join(folder, name));
   }
+  return paths;
+}
+
+void RemoveUnfinished(const std::string& folder, absl::Span<const absl::string_view> prefixes) {
+  for (const std::string& path : ListUnfinished(folder, prefixes)) unlink(path.c_str());
 }
 
 std::vector<WeightsName> ListWeights(const std::string& entry_path) {

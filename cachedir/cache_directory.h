@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "cachedir/digest.h"
 #include "cachedir/manifest.h"
 #include "graph/atomic_file.h"
@@ -79,9 +81,11 @@ inline constexpr char kManifestName[] = "manifest";
 inline constexpr char kLockName[] = "lock";
 // The manifest of the entry `name`. Errors: NotFound; damage, another entry's.
 absl::StatusOr<Manifest> ReadManifest(const std::string& entry_path, const Digest& name, uint64_t seed);
-// Removes files whose names begin so and that did not get their names: their writers were killed. REQUIRES: the lock
-// under which such files are written.
-void RemoveUnfinished(const std::string& folder, absl::string_view prefix);
+// Paths of the files in a folder whose names begin so and which have not got their names: they are being written, or
+// their writers were killed.
+std::vector<std::string> ListUnfinished(const std::string& folder, absl::Span<const absl::string_view> prefixes);
+// Removes them. REQUIRES: the lock under which such files are written.
+void RemoveUnfinished(const std::string& folder, absl::Span<const absl::string_view> prefixes);
 // The weights of an entry, in the order of their numbers.
 struct WeightsName {
   int64_t number;

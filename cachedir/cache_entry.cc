@@ -19,6 +19,8 @@ namespace {
 constexpr double kPatienceSeconds = 30;
 // More threads than this read no faster from memory.
 constexpr int kMaxSweepers = 8;
+// How the names of an entry's files begin that are written under its lock.
+constexpr absl::string_view kWritten[] = {"weights-", kManifestName};
 
 double SecondsSince(int64_t begin_ns) { return static_cast<double>(SteadyNowNs() - begin_ns) * 1e-9; }
 
@@ -165,6 +167,7 @@ absl::Status CacheEntry::SaveLocked(const std::vector<KnownKey>& keys, const std
   const bool damaged =
       !damaged_paths_.empty() || std::any_of(opened_.begin(), opened_.end(), [](const Opened& o) { return o.damaged; });
   if (!wanted.Add(keys, shapes) && pending_.empty() && !damaged) {
+    SweepUp();
     EntryLock::Touch(path_);
     return absl::OkStatus();
   }
@@ -179,6 +182,12 @@ absl::Status CacheEntry::SaveLocked(const std::vector<KnownKey>& keys, const std
   EntryLock::Touch(path_);
   report_.write_seconds += SecondsSince(begin);
   return absl::OkStatus();
+}
+
+// A process that was killed may have been the only one with something to write. Who holds the lock sweeps itself.
+void CacheEntry::SweepUp() const {
+  if (ListUnfinished(path_, kWritten).empty()) return;
+  if (const auto lock = EntryLock::Take(path_, /*patience_seconds=*/0); lock.ok()) RemoveUnfinished(path_, kWritten);
 }
 
 // What is good in a damaged file is written anew, like what was packed.
@@ -211,8 +220,7 @@ absl::Status CacheEntry::WriteWeights() {
     if (there.insert(weight.key).second) to_write.push_back(std::move(weight));
   }
   pending_.clear();
-  RemoveUnfinished(path_, "weights-");
-  RemoveUnfinished(path_, kManifestName);
+  RemoveUnfinished(path_, kWritten);
   if (!to_write.empty()) {
     RONDO_ASSIGN_OR_RETURN(const int64_t bytes, WriteWeightsFile(absl::StrCat(path_, "/weights-", next), name_,
                                                                  directory_->seed(), to_write));

@@ -54,6 +54,7 @@ class CacheEntry final : public PackedWeightStore {
   Digest IdentityOf(const Tensor& source) const;
   Digest KeyOf(absl::Span<const Tensor> sources, const PackedForm& form) const;
   absl::Status SaveLocked(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes);
+  void SweepUp() const;
   absl::Status WriteWeights();
   absl::Status WriteManifest(const std::vector<KnownKey>& keys, const std::vector<PlanShapes>& shapes);
   void Salvage(Opened& damaged);

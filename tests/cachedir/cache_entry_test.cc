@@ -203,6 +203,28 @@ TEST_F(CacheEntryTest, WhatKilledWritersLeftIsSweptAway) {
   EXPECT_TRUE(std::filesystem::exists(folder + "/weights-1"));
 }
 
+TEST_F(CacheEntryTest, WhoHasNothingToWriteSweepsUpButWaitsForNobody) {
+  auto entry = Open();
+  entry->Add({source_}, FormOf(packed_), packed_);
+  ASSERT_TRUE(entry->Save({}, {}).ok());
+  const std::string folder = directory_ + "/" + entry->report().entry;
+  const std::string unfinished = folder + "/weights-1.Ab3dEf";
+  WriteTestFile(unfinished, "half");
+  WriteTestFile(folder + "/notes.Ab3dEf", "not ours");
+  {
+    const auto writer = EntryLock::Take(folder, 0);
+    ASSERT_TRUE(writer.ok());
+    entry = Open();
+    ASSERT_TRUE(entry->Save({}, {}).ok());
+    EXPECT_TRUE(std::filesystem::exists(unfinished)) << "it is the writer's";
+  }
+  ASSERT_TRUE(entry->Save({}, {}).ok());
+  EXPECT_FALSE(std::filesystem::exists(unfinished));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/notes.Ab3dEf"));
+  EXPECT_EQ(entry->report().write_seconds, 0);
+  EXPECT_THAT(entry->report().problems, IsEmpty());
+}
+
 TEST_F(CacheEntryTest, WithoutAUsableDirectoryItSaysWhyAndFindsNothing) {
   const std::string folder = NewTempDir();
   WriteTestFile(folder + "/file", "x");

@@ -304,10 +304,10 @@ class Killer {
     }
   }
 
-  // As another process would: by a new file.
+  // As another process would: by a new file. Twice is not back to what it was.
   void Damage(const std::string& path) {
     std::string bytes = ReadTestFile(path);
-    bytes.back() ^= 1;
+    ++bytes.back();
     WriteTestFile(dir_ + "/new", bytes);
     fs::rename(dir_ + "/new", path);
     damaged_ = path;
