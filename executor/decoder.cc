@@ -1,9 +1,11 @@
 #include "executor/decoder.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "executor/step_runner.h"
 #include "graph/status.h"
+#include "kvcache/residual.h"
 
 namespace rondo {
 
@@ -23,8 +25,14 @@ void ChooseCacheBranch(Graph& graph, bool with_cache) {
 
 namespace {
 
-// Makes outputs of the values with these names; returns which outputs they are.
-absl::StatusOr<std::vector<int>> AddCaptures(Graph& graph, const std::vector<std::string>& names) {
+// Makes an output of the value; returns which.
+int AddCapture(Graph& graph, Value* value) {
+  graph.AddOutput(value);
+  return static_cast<int>(graph.outputs().size()) - 1;
+}
+
+// Makes outputs of the values with these names; returns which.
+absl::StatusOr<std::vector<int>> CaptureValues(Graph& graph, const std::vector<std::string>& names) {
   std::vector<int> outputs;
   for (const std::string& name : names) {
     const auto found = std::find_if(graph.values().begin(), graph.values().end(), [&](const auto& value) {
@@ -33,26 +41,47 @@ absl::StatusOr<std::vector<int>> AddCaptures(Graph& graph, const std::vector<std
     if (found == graph.values().end()) {
       return InvalidArgument("capture \"", name, "\": no node of the graph makes a value of that name");
     }
-    outputs.push_back(static_cast<int>(graph.outputs().size()));
-    graph.AddOutput(found->get());
+    outputs.push_back(AddCapture(graph, found->get()));
   }
   return outputs;
 }
 
 }  // namespace
 
+absl::Status Decoder::CaptureBlocks(Graph& graph, const CaptureSpec& spec) {
+  if (!spec.any_block()) return absl::OkStatus();
+  RONDO_ASSIGN_OR_RETURN(const std::vector<Value*> stream, FindResidualStream(graph, ports_));
+  std::vector<int64_t> blocks = spec.blocks;
+  if (spec.all_blocks) {
+    blocks.resize(stream.size());
+    std::iota(blocks.begin(), blocks.end(), 0);
+  }
+  for (const int64_t block : blocks) {
+    if (block < 0 || block >= static_cast<int64_t>(stream.size())) {
+      return OutOfRange("capture of layer ", block, ": the model has layers 0 to ", stream.size() - 1);
+    }
+    captures_.push_back(absl::StrCat("layers.", block));
+    ports_.captured.push_back(AddCapture(graph, stream[block]));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> graph, const DecoderOptions& options) {
   std::unique_ptr<Decoder> decoder(new Decoder);
   ChooseCacheBranch(*graph, true);
-  RONDO_ASSIGN_OR_RETURN(const std::vector<int> captured, AddCaptures(*graph, options.captures));
-  decoder->captures_ = options.captures;
+  RONDO_ASSIGN_OR_RETURN(const std::vector<int> values, CaptureValues(*graph, options.captures.values));
+  decoder->captures_ = options.captures.values;
   ProgramOptions program = options.program;
+  if (program.plain && options.captures.any_block()) {
+    return InvalidArgument("capture of layers: they are found in the rewritten graph, and plain has no rewrites");
+  }
   bool found = false;
   std::string tokens;
   program.transform = [&](std::unique_ptr<Graph> rewritten,
                           const RewriteContext& context) -> absl::StatusOr<std::unique_ptr<Graph>> {
     RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(*rewritten));
-    decoder->ports_.captured = captured;
+    decoder->ports_.captured = values;
+    RONDO_RETURN_IF_ERROR(decoder->CaptureBlocks(*rewritten, options.captures));
     found = true;
     tokens = rewritten->inputs()[decoder->ports_.tokens]->name();
     if (!decoder->ports_.HasCache()) {
@@ -71,10 +100,11 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(std::unique_ptr<Graph> 
   const Graph& g = decoder->program_->graph();
   if (!found) {  // plain: no rewrites
     RONDO_ASSIGN_OR_RETURN(decoder->ports_, FindPorts(g));
+    decoder->ports_.captured = values;
     decoder->report_.why = "rewrites are off";
   }
-  for (size_t i = 0; i < captured.size(); ++i) {
-    decoder->capture_outputs_.push_back(decoder->in_place_ ? static_cast<int>(i) + 1 : captured[i]);
+  for (size_t i = 0; i < decoder->ports_.captured.size(); ++i) {
+    decoder->capture_outputs_.push_back(decoder->in_place_ ? static_cast<int>(i) + 1 : decoder->ports_.captured[i]);
   }
   const Value* logits = g.outputs()[decoder->in_place_ ? 0 : decoder->ports_.logits];
   if (logits->type().shape.has_value() && !logits->type().shape->empty() && logits->type().shape->back().known()) {

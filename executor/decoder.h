@@ -19,12 +19,18 @@
 
 namespace rondo {
 
+// Whose elements a step shall show (StepRunner::SetActivationHook).
+struct CaptureSpec {
+  std::vector<std::string> values;  // by their names in the file; they are kept through all rewrites
+  bool all_blocks = false;
+  std::vector<int64_t> blocks;  // the residual stream after these (kvcache/residual.h), counted from 0
+  bool any_block() const { return all_blocks || !blocks.empty(); }
+};
+
 struct DecoderOptions {
   ProgramOptions program;
   bool growing = false;  // do not lower
-  // Names of values in the file whose elements a step shall show (StepRunner::SetActivationHook): the residual stream
-  // after a block, say. They are kept through all rewrites.
-  std::vector<std::string> captures;
+  CaptureSpec captures;
 };
 
 class Decoder {
@@ -38,7 +44,7 @@ class Decoder {
   bool bucketed() const { return bucketed_; }
   const KvReport& report() const { return report_; }
   const Program& program() const { return *program_; }
-  // The captured values, in the order of DecoderOptions::captures: their names, and the program's outputs for them.
+  // The captured values, then the blocks ("layers.0"): their names, and the program's outputs for them.
   const std::vector<std::string>& captures() const { return captures_; }
   const std::vector<int>& capture_outputs() const { return capture_outputs_; }
   // In place: of the lowered decoder.
@@ -58,6 +64,7 @@ class Decoder {
 
  private:
   Decoder() = default;
+  absl::Status CaptureBlocks(Graph& graph, const CaptureSpec& spec);
 
   bool in_place_ = false;
   bool bucketed_ = false;

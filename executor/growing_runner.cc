@@ -121,7 +121,9 @@ class GrowingRunner final : public StepRunner {
     for (RuntimeValue& output : outputs) results.push_back(&output);
     ScopedThreads threads(decoder_.program().resources().threads);
     RONDO_RETURN_IF_ERROR(decoder_.program().root().Run(pointers, absl::MakeSpan(results), &state_));
-    ShowActivations(decoder_, outputs, {static_cast<int>(&s - segments_.data())}, {rows});
+    const int segment = static_cast<int>(&s - segments_.data());
+    // Without a cache every step runs all tokens.
+    ShowActivations(decoder_, outputs, {rows, {&segment, 1}, {&past, 1}, {&rows, 1}});
     const RuntimeValue& result = outputs[ports_.logits];
     if (!result.is_tensor() || result.tensor().rank() < 2) return InvalidArgument("the logits are no matrix");
     const int64_t result_rows = result.tensor().rank() == 3 ? result.tensor().dim(1) : 1;

@@ -212,6 +212,7 @@ class InPlaceRunner final : public StepRunner {
     if (static_cast<int64_t>(step_segments_.size()) < batch) {
       step_segments_.resize(batch);
       step_valid_.resize(batch);
+      step_starts_.resize(batch);
     }
     shape.outputs.resize(decoder_.program().graph().outputs().size());
     for (RuntimeValue& output : shape.outputs) shape.results.push_back(&output);
@@ -270,7 +271,13 @@ class InPlaceRunner final : public StepRunner {
     const CacheStats before = decoder_.program().primitives().stats();
     const int64_t allocations = options_.allocation_counter != nullptr ? options_.allocation_counter() : 0;
     RONDO_RETURN_IF_ERROR(Execute(shape, segments, valid));
-    ShowActivations(decoder_, shape->outputs, segments, valid);
+    if (activation_hook_) {
+      for (size_t b = 0; b < segments.size(); ++b) {
+        step_starts_[b] = segments[b] < 0 ? 0 : cache_->length(segments[b]) - valid[b];
+      }
+      ShowActivations(decoder_, shape->outputs,
+                      {shape->rows, segments, absl::MakeSpan(step_starts_).subspan(0, segments.size()), valid});
+    }
     if (shape->ran) {
       if (options_.allocation_counter != nullptr) {
         counters_.allocations_after_warmup += options_.allocation_counter() - allocations;
@@ -298,7 +305,7 @@ class InPlaceRunner final : public StepRunner {
   std::vector<std::vector<RuntimeValue>> others_;  // per segment
   std::map<std::pair<int64_t, int64_t>, Shape> shapes_;
   std::vector<int> step_segments_;
-  std::vector<int64_t> step_valid_;
+  std::vector<int64_t> step_valid_, step_starts_;
   RegionState state_;
 };
 
@@ -317,11 +324,11 @@ absl::StatusOr<std::unique_ptr<StepRunner>> MakeInPlaceRunner(const Decoder& dec
 }
 
 void StepRunner::ShowActivations(const Decoder& decoder, absl::Span<const RuntimeValue> outputs,
-                                 absl::Span<const int> segments, absl::Span<const int64_t> valid) const {
+                                 const StepRows& step) const {
   if (!activation_hook_) return;
   for (size_t i = 0; i < decoder.captures().size(); ++i) {
     const RuntimeValue& value = outputs[decoder.capture_outputs()[i]];
-    if (value.is_tensor()) activation_hook_({decoder.captures()[i], value.tensor(), segments, valid});
+    if (value.is_tensor()) activation_hook_({step, static_cast<int>(i), value.tensor()});
   }
 }
 

@@ -34,8 +34,8 @@ struct LoopExecutor::Active {
 class LoopExecutor::Batch {
  public:
   Batch(LoopExecutor& loop, absl::Span<const LoopRequest> requests, const LoopCallback& callback,
-        const std::atomic<bool>* cancel)
-      : loop_(loop), requests_(requests), callback_(callback), cancel_(cancel), runner_(*loop.runner_) {
+        const std::atomic<bool>* cancel, const LoopEndCallback& ended)
+      : loop_(loop), requests_(requests), callback_(callback), ended_(ended), cancel_(cancel), runner_(*loop.runner_) {
     for (const LoopRequest& request : requests) results_.emplace_back(request.continuations);
     const int places = runner_.max_batch() > 1 ? std::min(runner_.max_batch(), loop.options_.sequences) : 1;
     for (int segment = places - 1; segment >= 0; --segment) free_.push_back(segment);
@@ -46,6 +46,16 @@ class LoopExecutor::Batch {
   }
 
   absl::StatusOr<std::vector<std::vector<LoopSequence>>> Run() {
+    const absl::Status status = RunAll();
+    // Whatever happened, the next run finds every segment free.
+    for (size_t segment = 0; segment < logits_.size(); ++segment) (void)runner_.Reset(static_cast<int>(segment));
+    if (prompt_held_) (void)runner_.Reset(loop_.options_.sequences);
+    RONDO_RETURN_IF_ERROR(status);
+    return std::move(results_);
+  }
+
+ private:
+  absl::Status RunAll() {
     while (!Cancelled()) {
       while (CanStart() && !Cancelled()) RONDO_RETURN_IF_ERROR(StartNext());
       if (active_.empty()) {
@@ -54,12 +64,10 @@ class LoopExecutor::Batch {
       }
       RONDO_RETURN_IF_ERROR(Step());
     }
-    for (Active& sequence : active_) (void)runner_.Reset(sequence.segment);
-    if (prompt_held_) (void)runner_.Reset(loop_.options_.sequences);
-    return std::move(results_);
+    for (const Active& sequence : active_) RONDO_RETURN_IF_ERROR(End(sequence));
+    return absl::OkStatus();
   }
 
- private:
   bool Cancelled() const { return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed); }
 
   // One shared prompt at a time: its segment must be free for the next.
@@ -135,6 +143,9 @@ class LoopExecutor::Batch {
   }
 
   absl::Status End(const Active& sequence) {
+    if (ended_) {
+      RONDO_RETURN_IF_ERROR(ended_({sequence.request, sequence.continuation, sequence.segment, *sequence.result}));
+    }
     RONDO_RETURN_IF_ERROR(runner_.Reset(sequence.segment));
     free_.push_back(sequence.segment);
     return absl::OkStatus();
@@ -180,6 +191,7 @@ class LoopExecutor::Batch {
   LoopExecutor& loop_;
   const absl::Span<const LoopRequest> requests_;
   const LoopCallback& callback_;
+  const LoopEndCallback& ended_;
   const std::atomic<bool>* const cancel_;
   StepRunner& runner_;
   const Stopwatch since_start_;
@@ -249,10 +261,11 @@ absl::Status LoopExecutor::Check(absl::Span<const LoopRequest> requests) const {
 
 absl::StatusOr<std::vector<std::vector<LoopSequence>>> LoopExecutor::Run(absl::Span<const LoopRequest> requests,
                                                                          const LoopCallback& callback,
-                                                                         const std::atomic<bool>* cancel) {
+                                                                         const std::atomic<bool>* cancel,
+                                                                         const LoopEndCallback& ended) {
   RONDO_RETURN_IF_ERROR(Check(requests));
   statistics_ = {};
-  return Batch(*this, requests, callback, cancel).Run();
+  return Batch(*this, requests, callback, cancel, ended).Run();
 }
 
 }  // namespace rondo

@@ -44,6 +44,16 @@ struct LoopToken {
 // Called for each token as it is chosen, but for stop tokens; false ends that sequence (kStop).
 using LoopCallback = std::function<bool(const LoopToken& token)>;
 
+// A sequence has ended, or was cancelled after it had begun.
+struct LoopEnd {
+  int request;
+  int continuation;
+  int segment;  // of the runner; it still holds the sequence
+  const LoopSequence& sequence;
+};
+// Called for each, as it ends. An error ends the run.
+using LoopEndCallback = std::function<absl::Status(const LoopEnd& end)>;
+
 struct LoopStatistics {
   int64_t prefill_tokens = 0;
   double prefill_seconds = 0;
@@ -62,7 +72,8 @@ class LoopExecutor {
   // is returned. Errors: an empty prompt, tokens outside the vocabulary, lengths that the cache cannot hold.
   absl::StatusOr<std::vector<std::vector<LoopSequence>>> Run(absl::Span<const LoopRequest> requests,
                                                              const LoopCallback& callback = nullptr,
-                                                             const std::atomic<bool>* cancel = nullptr);
+                                                             const std::atomic<bool>* cancel = nullptr,
+                                                             const LoopEndCallback& ended = nullptr);
 
   StepRunner& runner() { return *runner_; }
   const LoopStatistics& statistics() const { return statistics_; }

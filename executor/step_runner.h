@@ -48,13 +48,18 @@ struct PrecompiledShape {
 // `done` of `total` shapes are compiled, `next` is about to be.
 using PrecompileProgress = std::function<void(int64_t done, int64_t total, absl::string_view next)>;
 
-// A captured value after a step. `tensor` is [batch, rows, ...] and good until the hook returns; of batch row b,
-// valid[b] rows belong to segments[b], the others are padding.
-struct Activation {
-  absl::string_view name;
-  const Tensor& tensor;
+// What a step was of. Of batch row b, the first valid[b] of `rows` rows are segments[b]'s tokens at positions
+// starts[b] and on; the others are padding, as is a batch row of segment -1.
+struct StepRows {
+  int64_t rows;
   absl::Span<const int> segments;
-  absl::Span<const int64_t> valid;
+  absl::Span<const int64_t> starts, valid;
+};
+// A captured value after a step: the one at `index` of Decoder::captures(). `tensor` is [batch, rows, ...], or
+// [batch * rows, ...] where a graph flattens, and good until the hook returns.
+struct Activation : StepRows {
+  int index;
+  const Tensor& tensor;
 };
 using ActivationHook = std::function<void(const Activation& activation)>;
 
@@ -91,13 +96,12 @@ class StepRunner {
   const StepCounters& counters() const { return counters_; }
   // Told of every kernel that ran; null turns it off.
   virtual void SetHook(const StepHook* hook) = 0;
-  // Shown each value of DecoderOptions::captures after every step, in their order.
+  // Shown each value of Decoder::captures() after every step, in their order.
   void SetActivationHook(ActivationHook hook) { activation_hook_ = std::move(hook); }
 
  protected:
   // `outputs`: of the program, in its order.
-  void ShowActivations(const Decoder& decoder, absl::Span<const RuntimeValue> outputs, absl::Span<const int> segments,
-                       absl::Span<const int64_t> valid) const;
+  void ShowActivations(const Decoder& decoder, absl::Span<const RuntimeValue> outputs, const StepRows& step) const;
 
   const StepRunnerOptions options_;
   StepCounters counters_;

@@ -2,6 +2,7 @@
 // how the steps are cut and batched; from the second step on nothing is created, allocated or copied.
 #include "executor/loop_executor.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -314,7 +315,7 @@ TEST(LoopExecutorTest, CapturedValuesAreShownRowByRow) {
     DecoderOptions options;
     options.program.threads = 1;
     options.growing = growing;
-    options.captures = {name};
+    options.captures.values = {name};
     auto decoder = Decoder::Create(std::move(imported->graph), options);
     EXPECT_TRUE(decoder.ok()) << decoder.status();
     return *std::move(decoder);
@@ -327,7 +328,9 @@ TEST(LoopExecutorTest, CapturedValuesAreShownRowByRow) {
     ASSERT_TRUE(loop.ok()) << loop.status();
     std::vector<float>& rows = seen[growing];
     (*loop)->runner().SetActivationHook([&](const Activation& activation) {
-      EXPECT_EQ(activation.name, name);
+      EXPECT_EQ(activation.index, 0);
+      EXPECT_EQ(activation.rows, activation.tensor.dim(1));
+      EXPECT_THAT(activation.starts, testing::ElementsAre(static_cast<int64_t>(rows.size() / 128)));
       ASSERT_EQ(activation.tensor.rank(), 3) << DimsToString(activation.tensor.dims());
       EXPECT_EQ(activation.tensor.dim(2), 128);
       const float* data = activation.tensor.data<float>();
