@@ -9,6 +9,7 @@
 #include "api/model_folder.h"
 #include "api/model_impl.h"
 #include "api/stop_text.h"
+#include "executor/activation_recorder.h"
 #include "executor/beam_search.h"
 #include "executor/decoder.h"
 #include "executor/loop_executor.h"
@@ -37,6 +38,19 @@ struct Stream {
   std::string text;
 };
 
+RecordSink SinkFor(const std::function<absl::Status(const CapturedSequence&)>& captured) {
+  if (!captured) return nullptr;
+  return [&captured](const RecordedSequence& from) {
+    CapturedSequence sequence;
+    sequence.prompt = from.request;
+    sequence.continuation = from.continuation;
+    sequence.ids = from.tokens;
+    sequence.prompt_tokens = from.prompt_tokens;
+    for (size_t i = 0; i < from.names.size(); ++i) sequence.values.emplace_back(from.names[i], from.values[i]);
+    return captured(sequence);
+  };
+}
+
 }  // namespace
 
 absl::string_view FinishReasonName(FinishReason reason) {
@@ -63,7 +77,8 @@ struct Generator::Impl {
 
   StepHook hook;  // outlives the loop that it is set in
   std::unique_ptr<LoopExecutor> loop;
-  StepRunnerOptions loop_options;  // that `loop` was made with
+  std::unique_ptr<ActivationRecorder> recorder;  // of what the loop's runner captures; null: nothing
+  StepRunnerOptions loop_options;                // that `loop` was made with
   double buffers_seconds = 0, precompile_seconds = 0;
   int64_t precompiled_shapes = 0;
 
@@ -76,6 +91,7 @@ struct Generator::Impl {
   absl::Status Precompile(absl::Span<const LoopRequest> requests);
   absl::Status RunLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
                        const GenerationCallback& callback, const std::atomic<bool>* cancel, GenerationResult* result);
+  absl::Status RecordEnd(const LoopRequest& request, const LoopEnd& ended);
   absl::Status RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
                         const std::atomic<bool>* cancel, GenerationResult* result);
   absl::StatusOr<std::string> Decode(absl::Span<const int64_t> ids) const;
@@ -99,6 +115,7 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   for (const std::string& warning : imported.warnings) warnings.push_back(warning);
   DecoderOptions decoder_options;
   decoder_options.growing = options.growing;
+  decoder_options.captures = {options.capture.values, options.capture.all_layers, options.capture.layers};
   decoder_options.program = ProgramOptionsOf(model);
   // Every bucket keeps its plan.
   decoder_options.program.max_plans +=
@@ -230,14 +247,22 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
     return absl::OkStatus();
   }
   const auto begin = std::chrono::steady_clock::now();
+  recorder.reset();
   loop.reset();  // its memory first
   RONDO_ASSIGN_OR_RETURN(loop, LoopExecutor::Create(*decoder, wanted));
+  if (options.capture.any()) {
+    RONDO_ASSIGN_OR_RETURN(recorder, ActivationRecorder::Create(*decoder, &loop->runner(),
+                                                                std::max(wanted.max_length, wanted.max_prompt)));
+  }
   loop_options = wanted;
   loop->runner().SetHook(hook ? &hook : nullptr);
   buffers_seconds = SecondsSince(begin);
   if (!options.precompile && !options.fail_on_miss) return absl::OkStatus();
   absl::Status status = Precompile(requests);
-  if (!status.ok()) loop.reset();  // the next call is to fail as well
+  if (!status.ok()) {  // the next call is to fail as well
+    recorder.reset();
+    loop.reset();
+  }
   return status;
 }
 
@@ -283,27 +308,59 @@ absl::Status Generator::Impl::RunLoop(absl::Span<const LoopRequest> requests, co
     if (callback) callback({token.request, token.continuation, token.token, piece});
     return !stream.stop.stopped();
   };
-  RONDO_ASSIGN_OR_RETURN(const std::vector<std::vector<LoopSequence>> made, loop->Run(requests, take, cancel));
-  RONDO_RETURN_IF_ERROR(failure);
+  std::vector<std::vector<GeneratedSequence>> made(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) made[i].resize(requests[i].continuations);
+  // Of one that never began too.
+  const auto complete = [&](int request, int continuation, const LoopSequence& from) -> absl::Status {
+    Stream& stream = streams[request][continuation];
+    GeneratedSequence& sequence = made[request][continuation];
+    sequence.prompt = request;
+    sequence.continuation = continuation;
+    sequence.prompt_ids = requests[request].prompt;
+    sequence.ids = from.tokens;
+    sequence.finish = static_cast<FinishReason>(from.finish);
+    if (stream.decoder.has_value() && !stream.stop.stopped()) {
+      RONDO_ASSIGN_OR_RETURN(std::string rest, stream.decoder->Finish());
+      rest = stream.stop.Push(rest) + stream.stop.Finish();
+      stream.text += rest;
+      if (callback && !rest.empty()) callback({request, continuation, -1, rest});
+    }
+    sequence.text = std::move(stream.text);
+    return absl::OkStatus();
+  };
+  std::vector<std::vector<bool>> begun(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) begun[i].resize(requests[i].continuations);
+  const auto end = [&](const LoopEnd& ended) -> absl::Status {
+    RONDO_RETURN_IF_ERROR(failure);
+    begun[ended.request][ended.continuation] = true;
+    RONDO_RETURN_IF_ERROR(complete(ended.request, ended.continuation, ended.sequence));
+    if (recorder != nullptr) RONDO_RETURN_IF_ERROR(RecordEnd(requests[ended.request], ended));
+    if (generate.ended) generate.ended(made[ended.request][ended.continuation]);
+    return absl::OkStatus();
+  };
+  if (recorder != nullptr) recorder->Begin(SinkFor(generate.captured));
+  const auto ran = loop->Run(requests, take, cancel, end);
+  absl::Status status = ran.status();
+  if (recorder != nullptr) status.Update(recorder->Finish());
+  RONDO_RETURN_IF_ERROR(status);
   for (size_t i = 0; i < made.size(); ++i) {
     for (size_t c = 0; c < made[i].size(); ++c) {
-      Stream& stream = streams[i][c];
-      GeneratedSequence sequence;
-      sequence.prompt = static_cast<int>(i);
-      sequence.prompt_ids = requests[i].prompt;
-      sequence.ids = made[i][c].tokens;
-      sequence.finish = static_cast<FinishReason>(made[i][c].finish);
-      if (stream.decoder.has_value() && !stream.stop.stopped()) {
-        RONDO_ASSIGN_OR_RETURN(std::string rest, stream.decoder->Finish());
-        rest = stream.stop.Push(rest) + stream.stop.Finish();
-        stream.text += rest;
-        if (callback && !rest.empty()) callback({static_cast<int>(i), static_cast<int>(c), -1, rest});
-      }
-      sequence.text = std::move(stream.text);
-      result->sequences.push_back(std::move(sequence));
+      if (!begun[i][c]) RONDO_RETURN_IF_ERROR(complete(static_cast<int>(i), static_cast<int>(c), (*ran)[i][c]));
+      result->sequences.push_back(std::move(made[i][c]));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status Generator::Impl::RecordEnd(const LoopRequest& request, const LoopEnd& ended) {
+  RecordedSequence sequence;
+  sequence.request = ended.request;
+  sequence.continuation = ended.continuation;
+  sequence.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  sequence.tokens = request.prompt;
+  sequence.tokens.insert(sequence.tokens.end(), ended.sequence.tokens.begin(), ended.sequence.tokens.end());
+  sequence.tokens.resize(loop->runner().length(ended.segment));  // those that were run
+  return recorder->End(ended.segment, std::move(sequence));
 }
 
 absl::Status Generator::Impl::RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
@@ -315,14 +372,17 @@ absl::Status Generator::Impl::RunBeams(absl::Span<const LoopRequest> requests, c
   for (size_t i = 0; i < requests.size(); ++i) {
     absl::StatusOr<std::vector<BeamSequence>> made = SearchBeams(loop->runner(), requests[i], beam, cancel);
     if (!made.ok()) return Annotate(made.status(), absl::StrCat("prompt ", i, ": "));
+    int continuation = 0;
     for (BeamSequence& best : *made) {
       GeneratedSequence sequence;
       sequence.prompt = static_cast<int>(i);
+      sequence.continuation = continuation++;
       sequence.prompt_ids = requests[i].prompt;
       RONDO_ASSIGN_OR_RETURN(sequence.text, Decode(best.tokens));
       sequence.ids = std::move(best.tokens);
       sequence.finish = static_cast<FinishReason>(best.finish);
       sequence.score = best.score;
+      if (generate.ended) generate.ended(sequence);
       result->sequences.push_back(std::move(sequence));
     }
   }
@@ -355,6 +415,7 @@ void Generator::Impl::Summarize(GenerationResult* result) const {
   kv.sequences = loop_options.sequences;
   kv.bytes = static_cast<int64_t>(loop->runner().cache_bytes());
   result->primitive_cache = decoder->program().primitives().stats();
+  result->capture_bytes = recorder == nullptr ? 0 : static_cast<int64_t>(recorder->bytes());
 }
 
 Generator::Generator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -382,6 +443,7 @@ absl::StatusOr<GenerationResult> Generator::Generate(absl::Span<const Prompt> pr
                            " beams");
   }
   if (options.num_beams > 1 && !options.stop.empty()) return InvalidArgument("stop strings do not go with beam search");
+  if (options.num_beams > 1 && options.captured) return InvalidArgument("captures do not go with beam search");
   if (!options.stop.empty() && !has_tokenizer()) return InvalidArgument("stop strings need a tokenizer.json");
   RONDO_ASSIGN_OR_RETURN(std::vector<LoopRequest> requests, impl_->MakeRequests(prompts, options));
   RONDO_RETURN_IF_ERROR(impl_->EnsureLoop(requests, options));

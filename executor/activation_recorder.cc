@@ -54,7 +54,8 @@ ActivationRecorder::~ActivationRecorder() {
   if (thread_.joinable()) thread_.join();
 }
 
-void ActivationRecorder::SetSink(RecordSink sink) {
+void ActivationRecorder::Begin(RecordSink sink) {
+  for (const auto& buffer : segments_) buffer->Clear();
   std::lock_guard lock(mutex_);
   sink_ = std::move(sink);
 }
@@ -117,6 +118,7 @@ void ActivationRecorder::Deliver() {
 absl::Status ActivationRecorder::Finish() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return full_.empty(); });
+  sink_ = nullptr;
   return TakeErrorLocked();
 }
 

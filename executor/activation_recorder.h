@@ -39,11 +39,11 @@ class ActivationRecorder {
   ~ActivationRecorder();
   ActivationRecorder(const ActivationRecorder&) = delete;
 
-  // Where sequences go from here on; null: nowhere. REQUIRES: nothing is recorded at the moment.
-  void SetSink(RecordSink sink);
+  // A run begins: nothing is recorded yet, and sequences go to `sink` until Finish; null: nowhere.
+  void Begin(RecordSink sink);
   // The sequence in `segment` has ended; the recorder takes what it has of it. Errors: those of the sink, once.
   absl::Status End(int segment, RecordedSequence sequence);
-  // Waits until the sink has everything.
+  // Waits until the sink has everything. Errors: those of the sink that End did not tell.
   absl::Status Finish();
 
   size_t bytes() const;

@@ -18,6 +18,7 @@
 #include "rondo/generator.h"
 #include "tools/allocation_counter.h"
 #include "tools/cache_dir.h"
+#include "tools/capture.h"
 #include "tools/command.h"
 #include "tools/files.h"
 #include "tools/npy.h"
@@ -34,6 +35,7 @@ struct GenerateCommand {
   std::string model;
   std::vector<std::string> prompts, prompt_files, prompt_ids, encoder_inputs, logit_bias;
   std::string chat, batch, kv_dtype = "f32", prefill_rows, decode_batches, trace;
+  CaptureCommand capture;
   GeneratorOptions generator;
   GenerateOptions generate;
   bool json = false, timings = false, no_special_tokens = false;
@@ -210,6 +212,9 @@ std::string TimingsText(const GenerationResult& result) {
                   kv.dtype, ", ", BytesText(static_cast<double>(kv.bytes)), "\n");
   absl::StrAppend(&text, "primitive cache: ", result.primitive_cache.hits, " hits, ", result.primitive_cache.misses,
                   " misses, after warm-up ", result.misses_after_warmup, " misses");
+  if (result.capture_bytes > 0) {
+    absl::StrAppend(&text, ", captures: ", BytesText(static_cast<double>(result.capture_bytes)));
+  }
   if (t.allocations_after_warmup >= 0) absl::StrAppend(&text, ", ", t.allocations_after_warmup, " allocations");
   return text + "\n";
 }
@@ -286,6 +291,15 @@ absl::Status Generate(const GenerateCommand& command) {
   GenerateOptions generate = command.generate;
   RONDO_RETURN_IF_ERROR(ParseBias(command.logit_bias, &generate.sampling));
   RONDO_RETURN_IF_ERROR(generate.sampling.Check());
+  RONDO_ASSIGN_OR_RETURN(options.capture, PrepareCapture(command.capture));
+  if (options.capture.any()) {
+    const bool several = generate.num_return > 1;
+    generate.captured = [&command, several](const CapturedSequence& sequence) {
+      const std::string name = several ? absl::StrCat("prompt-", sequence.prompt, "-", sequence.continuation)
+                                       : absl::StrCat("prompt-", sequence.prompt);
+      return WriteCapture(command.capture.folder, name, sequence);
+    };
+  }
   RONDO_ASSIGN_OR_RETURN(Generator generator, Generator::Load(command.model, options));
   for (const std::string& warning : generator.warnings()) {
     absl::FPrintF(stderr, "rondo: warning: %s\n", Printable(warning, 1000));
@@ -404,6 +418,7 @@ std::function<int()> DeclareGenerate(CLI::App& app) {
   app.add_flag("--precompile", o.precompile, "Compile all of these shapes before the first step");
   app.add_flag("--fail-on-miss", o.fail_on_miss, "Then make it an error when a step has to compile something");
   AddCacheDirOption(app, &o.cache_dir);
+  AddCaptureOptions(app, &c.capture);
   app.add_option("--trace", c.trace, "Write a timeline of compiles and steps, in Chrome's format")->type_name("FILE");
   app.add_option("--kv-dtype", c.kv_dtype, "Element type of the KV cache (f32)")->type_name("f32|f16|bf16|int8");
   app.add_flag("--growing", o.growing, "Run the graph as exported, with a cache that grows: slow, for checking");

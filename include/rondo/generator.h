@@ -25,6 +25,14 @@
 
 namespace rondo {
 
+// What of the decoder's inner values is kept, a row for each token (GenerateOptions::captured gets them).
+struct CaptureOptions {
+  bool all_layers = false;
+  std::vector<int64_t> layers;      // the residual stream after these blocks, counted from 0: "layers.0"
+  std::vector<std::string> values;  // others, by their names in the file
+  bool any() const { return all_layers || !layers.empty() || !values.empty(); }
+};
+
 struct GeneratorOptions {
   int threads = 0;                       // 0: all cores that the process may use
   bool plain = false;                    // reference kernels, growing caches: slow, for checking
@@ -43,6 +51,7 @@ struct GeneratorOptions {
   bool precompile = false;
   bool fail_on_miss = false;  // precompiles too
   std::function<void(int64_t done, int64_t total, absl::string_view next)> precompile_progress;
+  CaptureOptions capture;
   CacheLimits cache;      // of primitives
   std::string cache_dir;  // as in ModelOptions; written after compiling ahead, too
   // Counts allocations of the process, when the program has such a counter; for GenerationTimings.
@@ -56,6 +65,27 @@ struct Prompt {
   NamedTensors encoder_inputs;     // of a model with an encoder that takes no text
 };
 
+enum class FinishReason { kLength, kStop, kCancelled };
+absl::string_view FinishReasonName(FinishReason reason);  // "length", "stop", "cancelled"
+
+struct GeneratedSequence {
+  int prompt = 0;        // index
+  int continuation = 0;  // of the prompt
+  std::vector<int64_t> prompt_ids;
+  std::vector<int64_t> ids;  // the end token included, if the model ended it
+  std::string text;          // "" without a tokenizer
+  FinishReason finish = FinishReason::kLength;
+  double score = 0;  // beam search: sum of log-probabilities over length^length_penalty
+};
+
+// What was captured of one sequence.
+struct CapturedSequence {
+  int prompt = 0, continuation = 0;
+  std::vector<int64_t> ids;   // [rows]: the prompt, then what was made of it; a last token is not run and has no row
+  int64_t prompt_tokens = 0;  // of the rows
+  NamedTensors values;        // [rows, width] each, of the value's own type; views, good until the callback returns
+};
+
 struct GenerateOptions {
   int64_t max_new_tokens = 128;
   int num_return = 1;         // continuations of each prompt
@@ -64,18 +94,11 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;  // strings that end a sequence; they are not part of its text
   bool ignore_eos = false;
-};
-
-enum class FinishReason { kLength, kStop, kCancelled };
-absl::string_view FinishReasonName(FinishReason reason);  // "length", "stop", "cancelled"
-
-struct GeneratedSequence {
-  int prompt = 0;  // index
-  std::vector<int64_t> prompt_ids;
-  std::vector<int64_t> ids;  // the end token included, if the model ended it
-  std::string text;          // "" without a tokenizer
-  FinishReason finish = FinishReason::kLength;
-  double score = 0;  // beam search: sum of log-probabilities over length^length_penalty
+  // Told of each sequence as it ends, in the order in which they end. Beam search: when all of a prompt are through.
+  std::function<void(const GeneratedSequence&)> ended;
+  // Given what GeneratorOptions::capture names, of each sequence that has ended, in another thread, so that files can
+  // be written while the next ones run; an error ends the call. Not for beam search.
+  std::function<absl::Status(const CapturedSequence&)> captured;
 };
 
 struct GenerationTimings {
@@ -106,6 +129,7 @@ struct GenerationResult {
   KvCacheSummary kv_cache;
   CacheStats primitive_cache;
   int64_t misses_after_warmup = 0;  // in steps of shapes that had been run before
+  int64_t capture_bytes = 0;        // of the buffers
 };
 
 struct GenerationEvent {

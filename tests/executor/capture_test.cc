@@ -80,7 +80,7 @@ std::map<std::pair<int, int>, Kept> Record(const Decoder& decoder, const StepRun
   EXPECT_TRUE(loop.ok()) << loop.status();
   auto recorder = ActivationRecorder::Create(decoder, &(*loop)->runner(), options.max_length);
   EXPECT_TRUE(recorder.ok()) << recorder.status();
-  (*recorder)->SetSink([&](const RecordedSequence& sequence) {
+  (*recorder)->Begin([&](const RecordedSequence& sequence) {
     Kept& to = kept[{sequence.request, sequence.continuation}];
     to.sequence = sequence;
     for (const Tensor& value : sequence.values) {
@@ -110,6 +110,8 @@ float MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) most = std::max(most, std::abs(a[i] - b[i]));
   return most;
 }
+
+float Largest(const std::vector<float>& values) { return MaxDifference(values, std::vector<float>(values.size())); }
 
 // ---- the residual stream ----
 
@@ -203,15 +205,52 @@ TEST_P(HiddenStatesTest, AreThoseOfPyTorch) {
       EXPECT_EQ(sequence.sequence.prompt_tokens, static_cast<int64_t>(prompt));
       for (int layer = 0; layer < 4; ++layer) {
         const auto expected = ReadReference<float>(reference, absl::StrCat("layers.", layer));
-        EXPECT_LT(MaxDifference(sequence.values[layer], expected),
-                  1e-5f * MaxDifference(expected, std::vector<float>(expected.size())))
-            << "layer " << layer;
+        EXPECT_LT(MaxDifference(sequence.values[layer], expected), 1e-5f * Largest(expected)) << "layer " << layer;
       }
     }
   }
 }
 INSTANTIATE_TEST_SUITE_P(Exporters, HiddenStatesTest, testing::Values("arc-mini", "arc-mini-genai-fp32"),
                          [](const auto& info) { return std::string(info.param) == "arc-mini" ? "Optimum" : "Genai"; });
+
+struct Family {
+  const char* name;
+  std::vector<const char*> folders;  // of one network
+};
+class ExportersTest : public testing::TestWithParam<Family> {};
+
+// Exporters write norms, sums and residuals in ways of their own; the stream is the network's.
+TEST_P(ExportersTest, GiveOneResidualStream) {
+  const std::string models = SharedDir() + "/models/";
+  if (!fs::exists(models)) GTEST_SKIP() << "no shared models at " << models;
+  std::vector<std::vector<float>> expected;
+  for (const char* folder : GetParam().folders) {
+    SCOPED_TRACE(folder);
+    auto decoder = LoadDecoder(models + folder + "/model.onnx", AllBlocks());
+    ASSERT_TRUE(decoder.ok()) << decoder.status();
+    const auto kept = Record(**decoder, Options(1, 24), {Request({5, 17, 200, 33, 64, 9, 120, 77, 3}, 1)});
+    const std::vector<std::vector<float>>& values = kept.at({0, 0}).values;
+    if (expected.empty()) expected = values;
+    ASSERT_EQ(values.size(), expected.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      EXPECT_LT(MaxDifference(values[i], expected[i]), 1e-5f * Largest(expected[i])) << "layer " << i;
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(
+    Networks, ExportersTest,
+    testing::Values(
+        Family{"Qwen2",
+               {"optimum_qwen2", "optimum_qwen2_dynamo", "genai_qwen2_fp32", "torch_qwen2_dyncache_op18",
+                "torch_qwen2_dyncache_op23", "torch_qwen2_dyncache_op24", "torch_qwen2_static_index_copy_op18",
+                "torch_qwen2_static_index_put_op18", "torch_qwen2_static_index_put_op23"}},
+        Family{"Llama",
+               {"optimum_llama", "ortopt_llama", "genai_llama_fp32", "genai_llama_fp32_prunehead",
+                "torch_llama_dyncache_op18", "torch_llama_nativecache_op20", "torch_llama_static_index_put_op23",
+                "hand_lm_concat_op23", "hand_lm_scatter4d_causal_op24", "hand_lm_scatter4d_mask_op24"}},
+        Family{"Gpt2", {"optimum_gpt2", "ortopt_gpt2", "torch_gpt2_dyncache_op23"}},
+        Family{"Phi3", {"optimum_phi3", "genai_phi3_fp32"}}),
+    [](const auto& info) { return info.param.name; });
 
 // ---- the recorder ----
 
@@ -286,10 +325,10 @@ TEST(ActivationRecorderTest, AnErrorOfTheSinkEndsTheRunOnceAndTheNextOneWorks) {
   ASSERT_TRUE(recorder.ok());
   const std::vector<LoopRequest> requests(12, Request(Prompt(10), 4));
   int delivered = 0, failing = 3;
-  (*recorder)->SetSink([&](const RecordedSequence&) {
-    return ++delivered == failing ? absl::ResourceExhaustedError("the disk is full") : absl::OkStatus();
-  });
   const auto run = [&] {
+    (*recorder)->Begin([&](const RecordedSequence&) {
+      return ++delivered == failing ? absl::ResourceExhaustedError("the disk is full") : absl::OkStatus();
+    });
     const auto results = (*loop)->Run(requests, nullptr, nullptr, [&](const LoopEnd& end) {
       RecordedSequence sequence;
       sequence.tokens.resize((*loop)->runner().length(end.segment));
