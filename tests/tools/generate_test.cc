@@ -1,6 +1,7 @@
 // rondo generate, as a user runs it.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -214,6 +215,74 @@ TEST(InspectKvTest, EveryLayerIsToldWithItsForm) {
   EXPECT_EQ(json["layers"][0]["axis"], 2);
   EXPECT_EQ(json["layers"][0]["mask"], "causal");
   EXPECT_EQ(json["layers"][3]["value_input"], "past_key_values.3.value");
+}
+
+// ---- captures ----
+
+struct Safetensors {
+  Json header;
+  std::string data;
+};
+
+Safetensors ReadSafetensors(const std::string& path) {
+  const std::string bytes = ReadTestFile(path);
+  uint64_t length = 0;
+  if (bytes.size() < sizeof(length)) return {};
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  EXPECT_EQ(length % 8, 0u);
+  return {Json::parse(bytes.substr(8, length)), bytes.substr(8 + length)};
+}
+
+TEST(GenerateCaptureTest, AFileForEachSequenceHasARowForEachToken) {
+  const std::string folder = NewTempDir() + "/a/captures";
+  const Json json = Generate({Model(), "--prompt-ids", "76,13,60", "--prompt-ids", "76,13", "--max-new-tokens", "4",
+                              "--ignore-eos", "--capture", folder, "--capture-layers", "3,0", "--capture-value",
+                              "/model/norm/Mul_1_output_0"});
+  for (int i = 0; i < 2; ++i) {
+    const Safetensors file = ReadSafetensors(folder + "/prompt-" + std::to_string(i) + ".safetensors");
+    ASSERT_TRUE(file.header.is_object());
+    Ids ids = json["sequences"][i]["prompt_ids"].get<Ids>();
+    EXPECT_EQ(file.header["__metadata__"]["prompt_tokens"], std::to_string(ids.size()));
+    for (const int64_t id : json["sequences"][i]["ids"].get<Ids>()) ids.push_back(id);
+    ids.pop_back();  // the last one is not run
+    const Json& stored = file.header["input_ids"];
+    EXPECT_EQ(stored["shape"], Json({ids.size()}));
+    EXPECT_EQ(std::memcmp(file.data.data() + stored["data_offsets"][0].get<size_t>(), ids.data(), 8 * ids.size()), 0);
+    EXPECT_EQ(file.header.size(), 5u);
+    for (const char* name : {"layers.0", "layers.3", "/model/norm/Mul_1_output_0"}) {
+      EXPECT_EQ(file.header[name]["shape"], Json({ids.size(), 128})) << name;
+      EXPECT_EQ(file.header[name]["dtype"], "F32");
+    }
+    EXPECT_LE(file.header["layers.3"]["data_offsets"][1].get<size_t>(), file.data.size());
+  }
+}
+
+TEST(GenerateCaptureTest, ContinuationsHaveFilesOfTheirOwn) {
+  const std::string folder = NewTempDir();
+  Generate({Model(), "--prompt-ids", "76,13,60", "--max-new-tokens", "3", "--num-return", "2", "--temperature", "1",
+            "--capture", folder});
+  for (const char* name : {"/prompt-0-0.safetensors", "/prompt-0-1.safetensors"}) {
+    EXPECT_EQ(ReadSafetensors(folder + name).header.size(), 6u) << "input_ids, four layers, metadata";
+  }
+}
+
+TEST(GenerateCaptureTest, WhatDoesNotGoTogetherIsAnErrorOfOneLine) {
+  const std::string folder = NewTempDir();
+  const auto error = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {Model(), "--prompt-ids", "76,13"});
+    return Error(more);
+  };
+  EXPECT_EQ(error({"--capture-layers", "all"}),
+            "rondo: --capture-layers: expected --capture with the folder for the files\n");
+  EXPECT_EQ(error({"--capture", folder, "--capture-layers", "1,x"}),
+            "rondo: --capture-layers: expected all or numbers such as 0,3,11, got \"1,x\"\n");
+  EXPECT_EQ(error({"--capture", folder, "--capture-layers", "4"}),
+            "rondo: " + Model() + "/model.onnx: capture of layer 4: the model has layers 0 to 3\n");
+  EXPECT_EQ(error({"--capture", folder, "--num-beams", "2"}), "rondo: captures do not go with beam search\n");
+  WriteTestFile(folder + "/file", "");
+  EXPECT_NE(error({"--capture", folder + "/file"}).find("/file"), std::string::npos);
+  fs::create_directory(folder + "/prompt-0.safetensors");
+  EXPECT_NE(error({"--capture", folder}).find("cannot rename a file to"), std::string::npos);
 }
 
 }  // namespace
