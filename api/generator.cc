@@ -100,13 +100,7 @@ struct Generator::Impl {
 
 absl::Status Generator::Impl::LoadParts(const std::string& path) {
   RONDO_ASSIGN_OR_RETURN(folder, ReadModelFolder(path, options.model_file));
-  ModelOptions model;
-  model.threads = options.threads;
-  model.plain = options.plain;
-  model.follow_links = options.follow_links;
-  model.disabled_rewrites = options.disabled_rewrites;
-  model.cache = options.cache;
-  model.cache_dir = options.cache_dir;
+  const ModelOptions& model = options.model;
   cache = std::make_unique<ModelCache>(model, folder.decoder);
   if (folder.has_tokenizer) {
     RONDO_ASSIGN_OR_RETURN(tokenizer, text::Tokenizer::Load(folder.path));
@@ -126,7 +120,9 @@ absl::Status Generator::Impl::LoadParts(const std::string& path) {
   decoder = *std::move(made);
   cache->Attach(&decoder->program());
   if (!folder.encoder.empty()) {
-    RONDO_ASSIGN_OR_RETURN(encoder, EncoderSide::Load(folder, model));
+    ModelOptions encoder_options = model;
+    encoder_options.fail_on_miss = false;  // it is run once for a prompt, in the shape of its input
+    RONDO_ASSIGN_OR_RETURN(encoder, EncoderSide::Load(folder, encoder_options));
     if (folder.decoder_start_token < 0) {
       return InvalidArgument(path, ": expected decoder_start_token_id in config.json or generation_config.json");
     }
@@ -241,7 +237,7 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   wanted.allocation_counter = options.allocation_counter;
   if (!options.prefill_rows.empty()) wanted.prefill_rows = options.prefill_rows;
   wanted.decode_batches = options.decode_batches;
-  wanted.fail_on_miss = options.fail_on_miss;
+  wanted.fail_on_miss = options.model.fail_on_miss;
   if (loop != nullptr && wanted.sequences <= loop_options.sequences && wanted.max_length <= loop_options.max_length &&
       wanted.prompts <= loop_options.prompts && wanted.max_prompt <= loop_options.max_prompt) {
     return absl::OkStatus();
@@ -257,7 +253,7 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   loop_options = wanted;
   loop->runner().SetHook(hook ? &hook : nullptr);
   buffers_seconds = SecondsSince(begin);
-  if (!options.precompile && !options.fail_on_miss) return absl::OkStatus();
+  if (!options.precompile && !options.model.fail_on_miss) return absl::OkStatus();
   absl::Status status = Precompile(requests);
   if (!status.ok()) {  // the next call is to fail as well
     recorder.reset();

@@ -1,5 +1,4 @@
 // rondo generate: text from an exported language model, as it is made.
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,13 +15,12 @@
 #include "absl/strings/strip.h"
 #include "graph/status.h"
 #include "rondo/generator.h"
-#include "tools/allocation_counter.h"
 #include "tools/cache_dir.h"
-#include "tools/capture.h"
 #include "tools/command.h"
 #include "tools/files.h"
+#include "tools/generator_command.h"
+#include "tools/interrupt.h"
 #include "tools/npy.h"
-#include "tools/options.h"
 #include "tools/text.h"
 #include "tools/trace.h"
 
@@ -34,27 +32,11 @@ using Json = nlohmann::ordered_json;
 struct GenerateCommand {
   std::string model;
   std::vector<std::string> prompts, prompt_files, prompt_ids, encoder_inputs, logit_bias;
-  std::string chat, batch, kv_dtype = "f32", prefill_rows, decode_batches, trace;
-  CaptureCommand capture;
-  GeneratorOptions generator;
+  std::string chat, batch, trace;
+  GeneratorCommand generator;
   GenerateOptions generate;
   bool json = false, timings = false, no_special_tokens = false;
 };
-
-// ---- cancelling ----
-
-std::atomic<bool> cancelled{false};
-
-// The first Ctrl-C ends the loop after the current step, the second one ends the program as usual.
-void HandleInterrupt(int) { cancelled.store(true, std::memory_order_relaxed); }
-
-void CatchInterrupts() {
-  struct sigaction action = {};
-  action.sa_handler = HandleInterrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 // ---- prompts ----
 
@@ -156,14 +138,6 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const GenerateCommand& command, 
   return prompts;
 }
 
-absl::StatusOr<DataType> ParseKvDtype(const std::string& name) {
-  if (name == "f32" || name == "float32") return DataType::kFloat;
-  if (name == "f16" || name == "float16") return DataType::kFloat16;
-  if (name == "bf16" || name == "bfloat16") return DataType::kBFloat16;
-  if (name == "int8") return DataType::kInt8;
-  return InvalidArgument("--kv-dtype: expected f32, f16, bf16 or int8, got \"", Printable(name), "\"");
-}
-
 absl::Status ParseBias(const std::vector<std::string>& arguments, SamplingOptions* sampling) {
   for (const std::string& argument : arguments) {
     const std::vector<std::string> parts = absl::StrSplit(argument, '=');
@@ -191,34 +165,6 @@ std::string ForTerminal(absl::string_view text) {
   return out;
 }
 
-double PerSecond(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
-
-std::string TimingsText(const GenerationResult& result) {
-  const GenerationTimings& t = result.timings;
-  const KvCacheSummary& kv = result.kv_cache;
-  std::string text = absl::StrFormat(
-      "load %s, buffers %s, first token %s\n"
-      "prefill %s tokens in %s (%.1f tok/s), decode %s tokens in %s steps in %s (%.1f tok/s)\n",
-      SecondsText(t.load_seconds), SecondsText(t.buffers_seconds), SecondsText(t.first_token_seconds),
-      CountText(t.prefill_tokens), SecondsText(t.prefill_seconds), PerSecond(t.prefill_tokens, t.prefill_seconds),
-      CountText(t.decode_tokens), CountText(t.decode_steps), SecondsText(t.decode_seconds),
-      PerSecond(t.decode_tokens, t.decode_seconds));
-  if (t.precompiled_shapes > 0) {
-    absl::StrAppend(&text, "compiled ahead: ", t.precompiled_shapes, " shapes in ", SecondsText(t.precompile_seconds),
-                    "\n");
-  }
-  absl::StrAppend(&text, "kv cache: ", kv.in_place ? "in place" : absl::StrCat("growing (", kv.why_growing, ")"), ", ",
-                  kv.layers, " layers, ", kv.sequences, " sequences of ", CountText(kv.capacity), " positions, ",
-                  kv.dtype, ", ", BytesText(static_cast<double>(kv.bytes)), "\n");
-  absl::StrAppend(&text, "primitive cache: ", result.primitive_cache.hits, " hits, ", result.primitive_cache.misses,
-                  " misses, after warm-up ", result.misses_after_warmup, " misses");
-  if (result.capture_bytes > 0) {
-    absl::StrAppend(&text, ", captures: ", BytesText(static_cast<double>(result.capture_bytes)));
-  }
-  if (t.allocations_after_warmup >= 0) absl::StrAppend(&text, ", ", t.allocations_after_warmup, " allocations");
-  return text + "\n";
-}
-
 Json ToJson(const GenerationResult& result, const CacheReport& report) {
   Json sequences = Json::array();
   for (const GeneratedSequence& s : result.sequences) {
@@ -230,42 +176,8 @@ Json ToJson(const GenerationResult& result, const CacheReport& report) {
     if (s.score != 0) sequence["score"] = s.score;
     sequences.push_back(std::move(sequence));
   }
-  const GenerationTimings& t = result.timings;
-  const KvCacheSummary& kv = result.kv_cache;
-  const CacheStats& c = result.primitive_cache;
-  Json json = {{"sequences", std::move(sequences)},
-               {"timings",
-                {{"load_seconds", t.load_seconds},
-                 {"buffers_seconds", t.buffers_seconds},
-                 {"precompile_seconds", t.precompile_seconds},
-                 {"precompiled_shapes", t.precompiled_shapes},
-                 {"first_token_seconds", t.first_token_seconds},
-                 {"prefill_seconds", t.prefill_seconds},
-                 {"prefill_tokens", t.prefill_tokens},
-                 {"prefill_tokens_per_second", PerSecond(t.prefill_tokens, t.prefill_seconds)},
-                 {"decode_seconds", t.decode_seconds},
-                 {"decode_tokens", t.decode_tokens},
-                 {"decode_steps", t.decode_steps},
-                 {"decode_tokens_per_second", PerSecond(t.decode_tokens, t.decode_seconds)},
-                 {"allocations_after_warmup", t.allocations_after_warmup}}},
-               {"kv_cache",
-                {{"in_place", kv.in_place},
-                 {"dtype", kv.dtype},
-                 {"layers", kv.layers},
-                 {"sequences", kv.sequences},
-                 {"capacity", kv.capacity},
-                 {"bytes", kv.bytes}}},
-               {"primitive_cache",
-                {{"entries", c.entries},
-                 {"hits", c.hits},
-                 {"misses", c.misses},
-                 {"creations", c.creations},
-                 {"creation_seconds", c.creation_seconds},
-                 {"plans_made", c.plans_made},
-                 {"plan_seconds", c.plan_seconds},
-                 {"misses_after_warmup", result.misses_after_warmup}}}};
-  if (!kv.in_place) json["kv_cache"]["why_growing"] = kv.why_growing;
-  if (!report.directory.path.empty()) json["cache_directory"] = CacheDirectoryJson(report);
+  Json json = {{"sequences", std::move(sequences)}};
+  AddTimings(result, report, &json);
   return json;
 }
 
@@ -281,31 +193,21 @@ void PrintSequences(const GenerationResult& result, bool has_text) {
 }
 
 absl::Status Generate(const GenerateCommand& command) {
-  GeneratorOptions options = command.generator;
-  options.allocation_counter = &AllocationCount;
-  RONDO_ASSIGN_OR_RETURN(options.kv_dtype, ParseKvDtype(command.kv_dtype));
-  RONDO_ASSIGN_OR_RETURN(options.prefill_rows, ParseBuckets("--prefill-rows", command.prefill_rows));
-  RONDO_ASSIGN_OR_RETURN(options.decode_batches, ParseBuckets("--decode-batches", command.decode_batches));
-  std::unique_ptr<ProgressBar> bar;
-  options.precompile_progress = ProgressInto(&bar);
   GenerateOptions generate = command.generate;
   RONDO_RETURN_IF_ERROR(ParseBias(command.logit_bias, &generate.sampling));
   RONDO_RETURN_IF_ERROR(generate.sampling.Check());
-  RONDO_ASSIGN_OR_RETURN(options.capture, PrepareCapture(command.capture));
-  if (options.capture.any()) {
+  std::unique_ptr<ProgressBar> bar;
+  RONDO_ASSIGN_OR_RETURN(Generator generator, LoadGenerator(command.model, command.generator, &bar));
+  if (const std::string& folder = command.generator.capture.folder; !folder.empty()) {
     const bool several = generate.num_return > 1;
-    generate.captured = [&command, several](const CapturedSequence& sequence) {
+    generate.captured = [&folder, several](const CapturedSequence& sequence) {
       const std::string name = several ? absl::StrCat("prompt-", sequence.prompt, "-", sequence.continuation)
                                        : absl::StrCat("prompt-", sequence.prompt);
-      return WriteCapture(command.capture.folder, name, sequence);
+      return WriteCapture(folder, name, sequence);
     };
   }
-  RONDO_ASSIGN_OR_RETURN(Generator generator, Generator::Load(command.model, options));
-  for (const std::string& warning : generator.warnings()) {
-    absl::FPrintF(stderr, "rondo: warning: %s\n", Printable(warning, 1000));
-  }
   RONDO_ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(command, generator));
-  CatchInterrupts();
+  const std::atomic<bool>& cancelled = CatchInterrupts();
   Trace trace;
   if (!command.trace.empty()) {
     generator.SetCompileListener([&](const CompileEvent& event) { trace.AddCompile(event); });
@@ -325,7 +227,7 @@ absl::Status Generate(const GenerateCommand& command) {
         Print(absl::StrCat(first ? "" : ",", event.token));
       }
       first = false;
-      if (std::fflush(stdout) != 0) cancelled.store(true);  // nobody reads any more
+      if (std::fflush(stdout) != 0) Interrupt();  // nobody reads any more
     };
   }
   const int64_t begin = NowNs();
@@ -349,7 +251,7 @@ absl::Status Generate(const GenerateCommand& command) {
     return absl::OkStatus();
   }
   if (cancelled.load()) absl::FPrintF(stderr, "rondo: interrupted\n");
-  if (command.timings) absl::FPrintF(stderr, "%s%s", TimingsText(result), CacheDirectoryText(report));
+  if (command.timings) absl::FPrintF(stderr, "%s", TimingsText(result, report));
   return absl::OkStatus();
 }
 
@@ -403,34 +305,8 @@ std::function<int()> DeclareGenerate(CLI::App& app) {
       ->type_name("X");
   app.add_flag("--ignore-eos", g.ignore_eos, "Go on where the model would end");
 
-  GeneratorOptions& o = c.generator;
-  app.add_option("--max-length", o.max_length, "Positions of a sequence, prompt included; default: as many as needed")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32))
-      ->type_name("N");
-  app.add_option("--batch-size", o.sequences, "Sequences that are decoded together (8)")
-      ->check(CLI::Range(1, 4096))
-      ->type_name("N");
-  app.add_option("--prefill-rows", c.prefill_rows,
-                 "Sizes of the pieces that prompts run in (8,16,32,64,96,128,192,256)")
-      ->type_name("N,N,...");
-  app.add_option("--decode-batches", c.decode_batches, "Sizes that decode batches are padded to (powers of two)")
-      ->type_name("N,N,...");
-  app.add_flag("--precompile", o.precompile, "Compile all of these shapes before the first step");
-  app.add_flag("--fail-on-miss", o.fail_on_miss, "Then make it an error when a step has to compile something");
-  AddCacheDirOption(app, &o.cache_dir);
-  AddCaptureOptions(app, &c.capture);
+  AddGeneratorOptions(app, &c.generator);
   app.add_option("--trace", c.trace, "Write a timeline of compiles and steps, in Chrome's format")->type_name("FILE");
-  app.add_option("--kv-dtype", c.kv_dtype, "Element type of the KV cache (f32)")->type_name("f32|f16|bf16|int8");
-  app.add_flag("--growing", o.growing, "Run the graph as exported, with a cache that grows: slow, for checking");
-  app.add_option("--model-file", o.model_file, "Which .onnx file of the folder")->type_name("NAME");
-  app.add_option("--threads", o.threads, "Threads to use; 0: all cores that the process may use")
-      ->check(CLI::Range(0, 4096))
-      ->type_name("N");
-  app.add_flag("--plain", o.plain, "Reference kernels, no rewrites, growing caches: slow, for checking");
-  app.add_flag("--follow-links", o.follow_links, "Allow external data behind links, as in the caches of Hugging Face");
-  app.add_option("--disable-rewrite", o.disabled_rewrites, "Switch off a rewrite by its name (may be repeated)")
-      ->allow_extra_args(false)
-      ->type_name("NAME");
   app.add_flag("--json", c.json, "Print one JSON object with sequences, timings and counters");
   app.add_flag("--timings", c.timings, "Print timings and counters on standard error");
   app.footer(

@@ -34,26 +34,21 @@ struct CaptureOptions {
 };
 
 struct GeneratorOptions {
-  int threads = 0;                       // 0: all cores that the process may use
-  bool plain = false;                    // reference kernels, growing caches: slow, for checking
+  // Threads, cache directory and so on. `plain` implies growing caches. `fail_on_miss`: precompiles, and then a step of
+  // the decoder that has to compile something is an error.
+  ModelOptions model;
   bool growing = false;                  // do not take the cache out of the graph
-  bool follow_links = false;             // external data behind links, as in Hugging Face's cache folders
   std::string model_file;                // which .onnx file of the folder; "": model.onnx, or the only one
   int sequences = 8;                     // decoded together
   int64_t max_length = 0;                // positions per sequence; 0: what the prompts and max_new_tokens need
   DataType kv_dtype = DataType::kFloat;  // of the cache: float32, float16, bfloat16, int8
-  std::vector<std::string> disabled_rewrites;
   // Rows of the plans that prompts run in, ascending: a prompt's pieces are padded to one of them. Sequences that are
   // decoded together are padded likewise, to these batches. Results do not depend on either. Empty: rondo's choice.
   std::vector<int64_t> prefill_rows;
   std::vector<int64_t> decode_batches;
-  // Compile all of these shapes before the first step; and afterwards make a step that needs another one an error.
-  bool precompile = false;
-  bool fail_on_miss = false;  // precompiles too
+  bool precompile = false;  // compile all of these shapes before the first step
   std::function<void(int64_t done, int64_t total, absl::string_view next)> precompile_progress;
   CaptureOptions capture;
-  CacheLimits cache;      // of primitives
-  std::string cache_dir;  // as in ModelOptions; written after compiling ahead, too
   // Counts allocations of the process, when the program has such a counter; for GenerationTimings.
   int64_t (*allocation_counter)() = nullptr;
 };
