@@ -95,6 +95,7 @@ struct Generator::Impl {
   absl::Status RunBeams(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
                         const std::atomic<bool>* cancel, GenerationResult* result);
   absl::StatusOr<std::string> Decode(absl::Span<const int64_t> ids) const;
+  int64_t PositionLimit() const { return options.max_length > 0 ? options.max_length : folder.context_length; }
   void Summarize(GenerationResult* result) const;
 };
 
@@ -204,7 +205,7 @@ absl::StatusOr<std::vector<LoopRequest>> Generator::Impl::MakeRequests(absl::Spa
       request.prompt = std::move(ids);
     }
     const int64_t length = static_cast<int64_t>(request.prompt.size());
-    const int64_t limit = options.max_length > 0 ? options.max_length : folder.context_length;
+    const int64_t limit = PositionLimit();
     if (limit > 0 && length >= limit) {
       return OutOfRange(prefix, length, " tokens, ",
                         options.max_length > 0 ? "the maximal length is " : "the model was made for ", limit,
@@ -331,8 +332,7 @@ absl::Status Generator::Impl::RunLoop(absl::Span<const LoopRequest> requests, co
     begun[ended.request][ended.continuation] = true;
     RONDO_RETURN_IF_ERROR(complete(ended.request, ended.continuation, ended.sequence));
     if (recorder != nullptr) RONDO_RETURN_IF_ERROR(RecordEnd(requests[ended.request], ended));
-    if (generate.ended) generate.ended(made[ended.request][ended.continuation]);
-    return absl::OkStatus();
+    return generate.ended ? generate.ended(made[ended.request][ended.continuation]) : absl::OkStatus();
   };
   if (recorder != nullptr) recorder->Begin(SinkFor(generate.captured));
   const auto ran = loop->Run(requests, take, cancel, end);
@@ -378,7 +378,7 @@ absl::Status Generator::Impl::RunBeams(absl::Span<const LoopRequest> requests, c
       sequence.ids = std::move(best.tokens);
       sequence.finish = static_cast<FinishReason>(best.finish);
       sequence.score = best.score;
-      if (generate.ended) generate.ended(sequence);
+      if (generate.ended) RONDO_RETURN_IF_ERROR(generate.ended(sequence));
       result->sequences.push_back(std::move(sequence));
     }
   }
@@ -469,6 +469,7 @@ void Generator::SetStepListener(std::function<void(const StepEvent&)> listener) 
 }
 
 bool Generator::has_tokenizer() const { return impl_->tokenizer != nullptr; }
+absl::StatusOr<std::vector<int64_t>> Generator::Encode(const Prompt& prompt) const { return impl_->Encode(prompt); }
 
 absl::StatusOr<std::string> Generator::ApplyChatTemplate(const std::string& messages_json) const {
   if (impl_->tokenizer == nullptr) return InvalidArgument(impl_->folder.path, " has no tokenizer.json");
@@ -487,6 +488,6 @@ absl::StatusOr<std::string> Generator::ApplyChatTemplate(const std::string& mess
 }
 
 const std::vector<std::string>& Generator::warnings() const { return impl_->warnings; }
-int64_t Generator::context_length() const { return impl_->folder.context_length; }
+int64_t Generator::position_limit() const { return impl_->PositionLimit(); }
 
 }  // namespace rondo

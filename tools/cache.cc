@@ -93,14 +93,6 @@ constexpr Command kSubcommands[] = {
 
 }  // namespace
 
-std::function<int()> DeclareCache(CLI::App& app) {
-  app.require_subcommand(1);
-  auto chosen = std::make_shared<std::function<int()>>();
-  for (const Command& command : kSubcommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->callback([chosen, run = command.declare(*sub)] { *chosen = run; });
-  }
-  return [chosen] { return (*chosen)(); };
-}
+std::function<int()> DeclareCache(CLI::App& app) { return DeclareSubcommands(app, kSubcommands); }
 
 }  // namespace rondo

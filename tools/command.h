@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "absl/types/span.h"
+
 namespace CLI {
 class App;
 }
@@ -22,7 +24,11 @@ struct Command {
   std::function<int()> (*declare)(CLI::App& app);
 };
 
+// Declares a table of commands below one, and runs the one that was chosen.
+std::function<int()> DeclareSubcommands(CLI::App& app, absl::Span<const Command> commands);
+
 std::function<int()> DeclareRun(CLI::App& app);
+std::function<int()> DeclareArc(CLI::App& app);
 std::function<int()> DeclareCache(CLI::App& app);
 std::function<int()> DeclareCheck(CLI::App& app);
 std::function<int()> DeclareConformance(CLI::App& app);

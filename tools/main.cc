@@ -16,6 +16,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"run", "Run a model on inputs from files or on random ones", DeclareRun},
+    {"arc", "Solve ARC puzzles with a language model, from a dataset to a submission file", DeclareArc},
     {"cache", "Show what the primitive cache does for a model, and keep its directory", DeclareCache},
     {"check", "Run the recorded data sets of model folders and compare", DeclareCheck},
     {"conformance", "Run the tests of ONNX and tell where rondo stands", DeclareConformance},
@@ -29,13 +30,8 @@ int Main(int argc, char** argv) {
   CLI::App app("rondo runs ONNX models on a CPU.");
   app.name("rondo");
   app.set_version_flag("--version", std::string("rondo ") + RONDO_VERSION);
-  app.require_subcommand(1);
   app.footer("'rondo COMMAND --help' tells more about a command.");
-  std::function<int()> action;
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->callback([&action, run = command.declare(*sub)] { action = run; });
-  }
+  const std::function<int()> action = DeclareSubcommands(app, kCommands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

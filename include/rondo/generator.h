@@ -89,8 +89,9 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;  // strings that end a sequence; they are not part of its text
   bool ignore_eos = false;
-  // Told of each sequence as it ends, in the order in which they end. Beam search: when all of a prompt are through.
-  std::function<void(const GeneratedSequence&)> ended;
+  // Told of each sequence as it ends, in the order in which they end (beam search: when all of a prompt are through);
+  // an error ends the call.
+  std::function<absl::Status(const GeneratedSequence&)> ended;
   // Given what GeneratorOptions::capture names, of each sequence that has ended, in another thread, so that files can
   // be written while the next ones run; an error ends the call. Not for beam search.
   std::function<absl::Status(const CapturedSequence&)> captured;
@@ -156,12 +157,16 @@ class Generator {
   void SetStepListener(std::function<void(const StepEvent&)> listener);
 
   bool has_tokenizer() const;
+  // The ids that Generate runs for a prompt of text.
+  absl::StatusOr<std::vector<int64_t>> Encode(const Prompt& prompt) const;
   // The prompt that the model's chat template makes of messages, a JSON array of {"role", "content"}.
   absl::StatusOr<std::string> ApplyChatTemplate(const std::string& messages_json) const;
   // Things worth telling: a contradiction between the folder's files that changes no result, a window that the graph
   // lacks.
   const std::vector<std::string>& warnings() const;
-  int64_t context_length() const;  // positions that the model was made for; 0: not known
+  // Positions that a sequence may have: GeneratorOptions::max_length, else what the model was made for; 0: not known. A
+  // prompt must be shorter.
+  int64_t position_limit() const;
 
  private:
   struct Impl;
