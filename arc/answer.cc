@@ -72,16 +72,24 @@ std::optional<Rows> FindList(absl::string_view text) {
   return std::nullopt;
 }
 
-// The digits of a line that holds nothing else; empty for any other line.
+// The cells of a line that holds nothing else: digits in one piece, or one by one between separators. Empty for any
+// other line.
 std::vector<uint8_t> DigitsOf(absl::string_view line) {
   std::vector<uint8_t> digits;
+  int pieces = 0;
+  bool in_piece = false;
   for (const char c : line) {
     if (absl::ascii_isdigit(static_cast<unsigned char>(c))) {
       digits.push_back(static_cast<uint8_t>(c - '0'));
-    } else if (!IsSpace(c) && c != ',' && c != '|' && c != '[' && c != ']') {
+      pieces += !in_piece;
+      in_piece = true;
+    } else if (IsSpace(c) || c == ',' || c == '|' || c == '[' || c == ']') {
+      in_piece = false;
+    } else {
       return {};
     }
   }
+  if (pieces > 1 && pieces != static_cast<int>(digits.size())) return {};  // "10 2": numbers, no colours
   return digits;
 }
 
