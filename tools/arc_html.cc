@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "tools/arc_report.h"
 #include "tools/html.h"
 
@@ -22,7 +23,7 @@ svg.g{display:block;background:#555}
 
 // A picture of at most so many pixels on its longer side; cells that differ from `expected` are crossed.
 std::string Picture(const arc::Grid& grid, const arc::Grid* expected = nullptr) {
-  constexpr int kPixels = 120, kMostPerCell = 14;
+  constexpr int kPixels = 120, kMostPerCell = 20;
   const int longer = std::max({grid.rows, grid.columns, 1});
   const int cell = std::max(3, std::min(kMostPerCell, kPixels / longer));
   std::string text = absl::StrFormat(
@@ -74,8 +75,10 @@ bool AllSolved(const arc::Task& task, const arc::Attempts& attempts) {
 }  // namespace
 
 std::string ArcHtml(const std::vector<arc::Task>& tasks, const ArcResult& result, const arc::Score& score) {
-  std::string page = absl::StrCat(HtmlHead("ARC: attempts", kStyle), "<h1>ARC: attempts</h1><p>",
-                                  Markup(ArcScoreText(score)), "</p><p>", Markup(ArcAnswersText(result)), "</p>\n");
+  std::string page = absl::StrCat(HtmlHead("ARC: attempts", kStyle), "<h1>ARC: attempts</h1>");
+  for (const std::string& line : {ArcScoreText(score), ArcAnswersText(result)}) {
+    if (!line.empty()) absl::StrAppend(&page, "<p>", Markup(absl::StripSuffix(line, "\n")), "</p>\n");
+  }
   // What was not solved comes first: that is what one looks for.
   for (const bool solved : {false, true}) {
     for (size_t t = 0; t < tasks.size(); ++t) {

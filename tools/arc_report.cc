@@ -63,9 +63,11 @@ std::string ArcAnswersText(const ArcResult& result) {
   const GenerationTimings& t = result.generation.timings;
   const double seconds = t.prefill_seconds + t.decode_seconds;
   const int64_t now = static_cast<int64_t>(result.generation.sequences.size());
-  std::string text = absl::StrCat(CountText(static_cast<int64_t>(result.answers.size())), " answers");
+  const int64_t all = static_cast<int64_t>(result.answers.size());
+  std::string text = absl::StrCat(CountText(all), " answers");
   if (now > 0) {
-    absl::StrAppend(&text, ", ", CountText(now), " of them now in ", SecondsText(seconds));
+    absl::StrAppend(&text, now < all ? absl::StrCat(", ", CountText(now), " of them now") : "", " in ",
+                    SecondsText(seconds));
     if (seconds > 0) absl::StrAppendFormat(&text, " (%.1f per second)", static_cast<double>(now) / seconds);
   }
   if (counts.without_grid > 0) absl::StrAppend(&text, "; ", counts.without_grid, " hold no grid");

@@ -50,8 +50,9 @@ bool RunningProgram::Ended() {
   return ended_;
 }
 
-void RunningProgram::Kill() {
-  if (pid_ > 0) kill(pid_, SIGKILL);
+void RunningProgram::Kill() { Signal(SIGKILL); }
+void RunningProgram::Signal(int signal) {
+  if (pid_ > 0) kill(pid_, signal);
 }
 
 ProgramResult RunningProgram::Wait() {

@@ -23,6 +23,7 @@ class RunningProgram {
   ~RunningProgram();
   bool Ended();
   void Kill();  // by SIGKILL, wherever it is
+  void Signal(int signal);
   ProgramResult Wait();
 
  private:
