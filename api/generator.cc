@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "api/encoder.h"
 #include "api/model_folder.h"
 #include "api/model_impl.h"
-#include "api/stop_text.h"
+#include "api/sequence_maker.h"
 #include "executor/activation_recorder.h"
 #include "executor/beam_search.h"
 #include "executor/decoder.h"
@@ -24,19 +23,6 @@ namespace {
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
-
-// The text of one sequence while it is made.
-struct Stream {
-  Stream(const std::shared_ptr<const text::Tokenizer>& tokenizer, const std::vector<std::string>& stops) : stop(stops) {
-    if (tokenizer == nullptr) return;
-    text::DecodeOptions options;
-    options.skip_unknown_ids = true;  // heads are often padded beyond the vocabulary
-    decoder.emplace(tokenizer, options);
-  }
-  std::optional<text::StreamDecoder> decoder;
-  StopText stop;
-  std::string text;
-};
 
 RecordSink SinkFor(const std::function<absl::Status(const CapturedSequence&)>& captured) {
   if (!captured) return nullptr;
@@ -285,66 +271,26 @@ absl::StatusOr<std::string> Generator::Impl::Decode(absl::Span<const int64_t> id
 absl::Status Generator::Impl::RunLoop(absl::Span<const LoopRequest> requests, const GenerateOptions& generate,
                                       const GenerationCallback& callback, const std::atomic<bool>* cancel,
                                       GenerationResult* result) {
-  std::vector<std::vector<Stream>> streams(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    for (int c = 0; c < requests[i].continuations; ++c) streams[i].emplace_back(tokenizer, generate.stop);
-  }
-  absl::Status failure;
-  const auto take = [&](const LoopToken& token) {
-    Stream& stream = streams[token.request][token.continuation];
-    std::string piece;
-    if (stream.decoder.has_value()) {
-      absl::StatusOr<std::string> decoded = stream.decoder->Push(token.token);
-      if (!decoded.ok()) {
-        failure = decoded.status();
-        return false;
-      }
-      piece = stream.stop.Push(*decoded);
-      stream.text += piece;
-    }
-    if (callback) callback({token.request, token.continuation, token.token, piece});
-    return !stream.stop.stopped();
-  };
-  std::vector<std::vector<GeneratedSequence>> made(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) made[i].resize(requests[i].continuations);
-  // Of one that never began too.
-  const auto complete = [&](int request, int continuation, const LoopSequence& from) -> absl::Status {
-    Stream& stream = streams[request][continuation];
-    GeneratedSequence& sequence = made[request][continuation];
-    sequence.prompt = request;
-    sequence.continuation = continuation;
-    sequence.prompt_ids = requests[request].prompt;
-    sequence.ids = from.tokens;
-    sequence.finish = static_cast<FinishReason>(from.finish);
-    if (stream.decoder.has_value() && !stream.stop.stopped()) {
-      RONDO_ASSIGN_OR_RETURN(std::string rest, stream.decoder->Finish());
-      rest = stream.stop.Push(rest) + stream.stop.Finish();
-      stream.text += rest;
-      if (callback && !rest.empty()) callback({request, continuation, -1, rest});
-    }
-    sequence.text = std::move(stream.text);
-    return absl::OkStatus();
-  };
-  std::vector<std::vector<bool>> begun(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) begun[i].resize(requests[i].continuations);
+  SequenceMaker maker(requests, tokenizer, generate.stop, callback);
+  const auto take = [&](const LoopToken& token) { return maker.Take(token); };
   const auto end = [&](const LoopEnd& ended) -> absl::Status {
-    RONDO_RETURN_IF_ERROR(failure);
-    begun[ended.request][ended.continuation] = true;
-    RONDO_RETURN_IF_ERROR(complete(ended.request, ended.continuation, ended.sequence));
+    RONDO_ASSIGN_OR_RETURN(const GeneratedSequence* sequence,
+                           maker.End(ended.request, ended.continuation, ended.sequence));
     if (recorder != nullptr) RONDO_RETURN_IF_ERROR(RecordEnd(requests[ended.request], ended));
-    return generate.ended ? generate.ended(made[ended.request][ended.continuation]) : absl::OkStatus();
+    return generate.ended ? generate.ended(*sequence) : absl::OkStatus();
   };
   if (recorder != nullptr) recorder->Begin(SinkFor(generate.captured));
-  const auto ran = loop->Run(requests, take, cancel, end);
-  absl::Status status = ran.status();
+  const auto made = loop->Run(requests, take, cancel, end);
+  absl::Status status = made.status();
   if (recorder != nullptr) status.Update(recorder->Finish());
   RONDO_RETURN_IF_ERROR(status);
-  for (size_t i = 0; i < made.size(); ++i) {
-    for (size_t c = 0; c < made[i].size(); ++c) {
-      if (!begun[i][c]) RONDO_RETURN_IF_ERROR(complete(static_cast<int>(i), static_cast<int>(c), (*ran)[i][c]));
-      result->sequences.push_back(std::move(made[i][c]));
+  for (int i = 0; i < static_cast<int>(made->size()); ++i) {
+    for (int c = 0; c < static_cast<int>((*made)[i].size()); ++c) {
+      // Cancelled before it began.
+      if (!maker.ended(i, c)) RONDO_RETURN_IF_ERROR(maker.End(i, c, (*made)[i][c]).status());
     }
   }
+  result->sequences = maker.TakeAll();
   return absl::OkStatus();
 }
 

@@ -95,6 +95,7 @@ std::string SettingsOf(const SolveCommand& command, const std::string& source) {
               {"chat", command.arc.chat},
               {"system", command.arc.system},
               {"seed", command.arc.seed},
+              {"kv_dtype", command.generator.kv_dtype},
               {"max_new_tokens", g.max_new_tokens},
               {"stop", g.stop}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -24,6 +24,10 @@ struct Question {
   bool operator==(const Question&) const = default;
 };
 
+using Json = nlohmann::ordered_json;
+
+std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 std::string NameOf(const arc::Task& task, const Question& question) {
   return absl::StrCat(task.id, "-", question.test, "-", question.form);
 }
@@ -110,17 +114,20 @@ class Solver {
     Prompt prompt;
     RONDO_ASSIGN_OR_RETURN(prompt.text, prompt_.Render(task, question.test));
     if (options_.chat) {
-      nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+      Json messages = Json::array();
       if (!options_.system.empty()) messages.push_back({{"role", "system"}, {"content", options_.system}});
       messages.push_back({{"role", "user"}, {"content", prompt.text}});
-      RONDO_ASSIGN_OR_RETURN(prompt.text, generator_.ApplyChatTemplate(messages.dump()));
+      RONDO_ASSIGN_OR_RETURN(prompt.text, generator_.ApplyChatTemplate(Dump(messages)));
       prompt.add_special_tokens = false;
     }
     RONDO_ASSIGN_OR_RETURN(prompt.ids, generator_.Encode(prompt));
     const int64_t length = static_cast<int64_t>(prompt.ids.size()), limit = generator_.position_limit();
     if (limit > 0 && length >= limit) {
-      result_.too_long.push_back(absl::StrCat("task ", task.id, ", test ", question.test, ": the prompt has ", length,
-                                              " tokens, a sequence ", limit, " positions"));
+      // Other forms are as long: one line for all of them.
+      if (too_long_.insert({question.task, question.test}).second) {
+        result_.too_long.push_back(absl::StrCat("task ", task.id, ", test ", question.test, ": the prompt has ", length,
+                                                " tokens, a sequence ", limit, " positions"));
+      }
       return absl::OkStatus();
     }
     prompts_.push_back(std::move(prompt));
@@ -159,6 +166,7 @@ class Solver {
   std::vector<std::vector<arc::Augmentation>> forms_;  // per task
   absl::flat_hash_set<Question> answered_;
   absl::flat_hash_map<std::pair<int, int>, std::vector<arc::Candidate>> candidates_;  // of a task's test
+  absl::flat_hash_set<std::pair<int, int>> too_long_;
   std::vector<Prompt> prompts_;
   std::vector<Question> questions_;  // of the prompts
   ArcResult result_;

@@ -35,7 +35,7 @@ struct ArcAnswer {
 
 struct ArcResult {
   std::vector<ArcAnswer> answers;       // those of the log too, in the order in which they ended
-  std::vector<std::string> too_long;    // prompts that the model has no room for: "task b51284af, test 0: ..."
+  std::vector<std::string> too_long;    // tests that the model has no room for: "task b51284af, test 0: ..."
   int64_t wanted = 0;                   // answers, had all been given
   std::vector<arc::Attempts> attempts;  // per task
   GenerationResult generation;          // of this run
