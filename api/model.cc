@@ -40,6 +40,7 @@ ProgramOptions ProgramOptionsOf(const ModelOptions& options) {
   program.threads = options.threads;
   program.plain = options.plain;
   program.disabled_rewrites = options.disabled_rewrites;
+  program.weight_bits = options.weight_bits;
   program.max_plans = options.max_plans;
   program.max_tensor_bytes = options.max_tensor_bytes;
   program.max_loop_iterations = options.max_loop_iterations;

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "ops/parallel.h"
 
 namespace rondo {
@@ -19,7 +20,9 @@ std::string DirectoryFor(const ModelOptions& options) {
 ModelCache::ModelCache(const ModelOptions& options, const std::string& file)
     : threads_(options.threads > 0 ? options.threads : AvailableCores()) {
   const std::string directory = DirectoryFor(options);
-  if (!directory.empty()) entry_ = CacheEntry::Open(directory, file, threads_);
+  if (directory.empty()) return;
+  const std::string weights_as = options.weight_bits == 0 ? "" : absl::StrCat("int", options.weight_bits);
+  entry_ = CacheEntry::Open(directory, file, weights_as, threads_);
 }
 
 void ModelCache::Bind(const ImportedModel& model, ProgramOptions* program) {

@@ -25,16 +25,17 @@ constexpr absl::string_view kWritten[] = {"weights-", kManifestName};
 double SecondsSince(int64_t begin_ns) { return static_cast<double>(SteadyNowNs() - begin_ns) * 1e-9; }
 
 // Of a model of these files, on this machine, for this version.
-EntryIdentity IdentityWith(const std::vector<DigestedFile>& files) {
-  EntryIdentity identity = {{}, MachineText(), PackingVersion()};
+EntryIdentity IdentityWith(const std::vector<DigestedFile>& files, const std::string& weights_as) {
+  EntryIdentity identity = {{}, MachineText(), PackingVersion(), weights_as};
   for (const DigestedFile& file : files) identity.files.push_back({file.path, file.version.bytes, file.digest});
   return identity;
 }
 
 }  // namespace
 
-std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const std::string& path, int threads) {
-  std::shared_ptr<CacheEntry> entry(new CacheEntry(directory, threads));
+std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const std::string& path,
+                                             const std::string& weights_as, int threads) {
+  std::shared_ptr<CacheEntry> entry(new CacheEntry(directory, weights_as, threads));
   absl::StatusOr<CacheDirectory> opened = CacheDirectory::Open(directory, /*create=*/true);
   if (!opened.ok()) {
     entry->Problem(opened.status());
@@ -43,7 +44,7 @@ std::shared_ptr<CacheEntry> CacheEntry::Open(const std::string& directory, const
   entry->directory_ = *std::move(opened);
   if (auto remembered = entry->directory_->Remembered(path); remembered.ok()) {
     entry->remembered_ = *std::move(remembered);
-    if (AreCurrent(entry->remembered_)) entry->OpenEntry(IdentityWith(entry->remembered_));
+    if (AreCurrent(entry->remembered_)) entry->OpenEntry(IdentityWith(entry->remembered_, weights_as));
   } else {
     entry->Problem(remembered.status());
   }
@@ -62,7 +63,7 @@ void CacheEntry::Bind(std::vector<SourceFile> files) {
     return;
   }
   // Another one than was thought: the files have changed since, or nothing was known of them.
-  EntryIdentity identity = IdentityWith(*digests);
+  EntryIdentity identity = IdentityWith(*digests, weights_as_);
   if (report_.entry.empty() || identity.Name(directory_->seed()) != name_) OpenEntry(std::move(identity));
 }
 

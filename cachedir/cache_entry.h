@@ -24,7 +24,10 @@ class CacheEntry final : public PackedWeightStore {
  public:
   // Of the model file `path`, as far as can be told before it is read: where its files are the same versions as the
   // last time, their entry is opened and the check of what is there begins. Up to `threads` check, this one included.
-  static std::shared_ptr<CacheEntry> Open(const std::string& directory, const std::string& path, int threads);
+  // `weights_as` as in EntryIdentity: weights in another form are another entry, so that no time goes into checking
+  // what is not wanted.
+  static std::shared_ptr<CacheEntry> Open(const std::string& directory, const std::string& path,
+                                          const std::string& weights_as, int threads);
   // The files that the model was read from: they decide which entry it is. REQUIRES: called once, before all below.
   void Bind(std::vector<SourceFile> files);
 
@@ -48,7 +51,10 @@ class CacheEntry final : public PackedWeightStore {
     bool damaged = false;
   };
 
-  CacheEntry(std::string directory, int threads) : threads_(threads) { report_.path = std::move(directory); }
+  CacheEntry(std::string directory, std::string weights_as, int threads)
+      : weights_as_(std::move(weights_as)), threads_(threads) {
+    report_.path = std::move(directory);
+  }
   void OpenEntry(EntryIdentity identity);
   void OpenWeights();
   Digest IdentityOf(const Tensor& source) const;
@@ -60,6 +66,7 @@ class CacheEntry final : public PackedWeightStore {
   void Salvage(Opened& damaged);
   void Problem(const absl::Status& status);
 
+  const std::string weights_as_;
   const int threads_;
   std::vector<DigestedFile> remembered_;
   std::vector<SourceFile> files_;

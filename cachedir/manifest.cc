@@ -36,6 +36,7 @@ Digest EntryIdentity::Name(uint64_t seed) const {
   std::string text;
   for (const File& file : files) absl::StrAppend(&text, file.digest.ToHex(), "\n");
   absl::StrAppend(&text, machine, "\n", version);
+  if (!weights_as.empty()) absl::StrAppend(&text, "\n", weights_as);
   return DigestOf(text, seed);
 }
 
@@ -43,6 +44,7 @@ std::string Manifest::ToJson() const {
   Json json;
   json["rondo"] = identity.version;
   json["machine"] = identity.machine;
+  if (!identity.weights_as.empty()) json["weights_as"] = identity.weights_as;
   json["created"] = created;
   json["files"] = Json::array();
   for (const EntryIdentity::File& file : identity.files) {
@@ -65,6 +67,7 @@ absl::StatusOr<Manifest> Manifest::FromJson(absl::string_view text) try {
   Manifest manifest;
   manifest.identity.version = json.at("rondo").get<std::string>();
   manifest.identity.machine = json.at("machine").get<std::string>();
+  manifest.identity.weights_as = json.value("weights_as", "");
   manifest.created = json.at("created").get<int64_t>();
   for (const Json& file : json.at("files")) {
     const std::optional<Digest> digest = Digest::FromHex(file.at("digest").get<std::string>());

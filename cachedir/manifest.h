@@ -26,6 +26,7 @@ struct EntryIdentity {
   std::vector<File> files;  // the .onnx file, then its external data
   std::string machine;      // instruction sets and oneDNN: MachineText()
   std::string version;      // of rondo, with the digest of what packs
+  std::string weights_as;   // "int8", "int4": quantised when they were packed; "": as exported
 
   // The entry's name: of everything but the paths.
   Digest Name(uint64_t seed) const;

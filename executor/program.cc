@@ -53,6 +53,7 @@ absl::Status Program::Rewrite(const ProgramOptions& options) {
   context.evaluate = [this](const Node& node, absl::Span<const Tensor> inputs) {
     return EvaluateNode(node, inputs, resources_);
   };
+  context.weight_bits = options.weight_bits;
   context.fold_budget_bytes = graph_->ConstantBytes() + (size_t{1} << 20);
   RONDO_ASSIGN_OR_RETURN(rewrites_, ApplyRewrites(*graph_, context, options.disabled_rewrites));
   // Rewrites may have made more shapes known; the types of all values are final from here on.

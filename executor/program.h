@@ -16,6 +16,7 @@ struct ProgramOptions {
   int threads = 0;  // 0: all cores that the process may use
   bool plain = false;
   std::vector<std::string> disabled_rewrites;
+  int weight_bits = 0;  // of constant matrices of products: 8, 4; 0: as they were exported
   int64_t max_plans = 32;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;
   int64_t max_loop_iterations = 10'000'000;

@@ -37,6 +37,11 @@ double BytesRead(const Plan& plan, const Step& step, size_t i, const ValueType& 
     const int64_t axis = node.IntOr(op == "Gather" ? "axis" : "gather_axis", 0);
     return indices == nullptr ? all : rows(Elements(*indices), axis);
   }
+  if (op == "QuantizedMatMul" && i == 1) {
+    // Fields, and a scale of 16 bits for each block; the matrix itself is read by packing alone.
+    const double scale_bits = 16.0 / static_cast<double>(node.IntOr("block_size", 32));
+    return Elements(type) * (static_cast<double>(node.IntOr("bits", 8)) + scale_bits) / 8;
+  }
   if (i == 0 && (op == "GatherND" || op == "GatherElements" || op == "Slice")) {
     return std::min(all, static_cast<double>(step.output_bytes));
   }
@@ -54,7 +59,7 @@ bool IsProduct(const Node& node) {
   const std::string& type = node.op().type;
   return type == "MatMul" || type == "Gemm" || type == "MatMulInteger" || type == "QLinearMatMul" ||
          type == "FusedMatMul" || type == "FusedGemm" || type == "DynamicQuantizeMatMul" ||
-         type == "MatMulIntegerToFloat";
+         type == "MatMulIntegerToFloat" || type == "QuantizedMatMul";
 }
 
 bool IsConvolution(const Node& node) {

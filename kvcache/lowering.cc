@@ -366,7 +366,8 @@ class Lowering {
     return -1;
   }
   static bool IsProduct(const Node* node) {
-    return node->Is("MatMul") || node->Is(kRondoDomain, "MatMul") || node->Is("com.microsoft", "MatMulNBits");
+    return node->Is("MatMul") || node->Is(kRondoDomain, "MatMul") || node->Is(kRondoDomain, "QuantizedMatMul") ||
+           node->Is("com.microsoft", "MatMulNBits");
   }
 
   // Logits are wanted of one row per sequence: the others are dropped before the product with the vocabulary.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ops/attention_common.h"
+#include "ops/block_product.h"
 #include "ops/dispatch.h"
 #include "ops/families.h"
 #include "ops/parallel.h"
@@ -181,82 +182,6 @@ class PlainMatMulNBits final : public Kernel {
   size_t a_ = 0, scales_ = 0, zeros_ = 0, bias_ = 0, y_ = 0, row_ = 0;
 };
 
-class PackedMatMulNBits final : public Kernel {
- public:
-  BlockQuantizedShape shape;
-  Tensor packed;
-  std::vector<float> bias;  // empty: none
-  int64_t rows = 0;
-  DataType type = DataType::kFloat;
-  bool rounds = false;  // the activations, to 8 bits
-  bool int8 = false;    // ... and multiplies them so
-  bool copies_a = false, converts_y = false;
-  size_t a_offset = 0, sums_offset = 0, q_offset = 0, scales_offset = 0, y_offset = 0;
-
-  std::string Implementation() const override {
-    return absl::StrCat("own:", int8 ? "int8:vnni" : "float", ":", shape.bits, "bit");
-  }
-
-  size_t Plan() {
-    ScratchLayout layout;
-    const size_t elements = static_cast<size_t>(rows * shape.padded_k());
-    const size_t all_blocks = static_cast<size_t>(rows * shape.blocks());
-    copies_a = type != DataType::kFloat || shape.k != shape.padded_k() || (rounds && !int8);
-    converts_y = type != DataType::kFloat;
-    if (copies_a) a_offset = layout.Add(elements * sizeof(float));
-    sums_offset = layout.Add(all_blocks * sizeof(float));
-    if (int8) q_offset = layout.Add(elements);
-    if (int8) scales_offset = layout.Add(all_blocks * sizeof(float));
-    if (converts_y) y_offset = layout.Add(static_cast<size_t>(rows * shape.n) * sizeof(float));
-    return layout.total();
-  }
-
-  absl::Status Run(RunContext& ctx) const override {
-    const BlockQuantizedKernels& kernels = GetBlockQuantizedKernels();
-    void* scratch = ctx.scratch();
-    const int64_t padded = shape.padded_k(), blocks = shape.blocks();
-    const float* a = copies_a ? ScratchAt<float>(scratch, a_offset) : ctx.in<float>(kA);
-    float* sums = ScratchAt<float>(scratch, sums_offset);
-    int8_t* q = ScratchAt<int8_t>(scratch, q_offset);
-    float* scales = ScratchAt<float>(scratch, scales_offset);
-    // Some 4 elements a nanosecond.
-    ParallelFor(rows, std::max<int64_t>(1, 80000 / padded), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        if (copies_a) {
-          float* row = ScratchAt<float>(scratch, a_offset) + r * padded;
-          const char* from = static_cast<const char*>(ctx.input(kA).raw()) + ByteSize(type, r * shape.k);
-          ConvertToFloat(from, type, shape.k, row);
-          std::fill(row + shape.k, row + padded, 0.0f);
-          if (rounds && !int8) RoundToInt8(row, shape.k, shape.block);
-        }
-        if (int8) {
-          kernels.quantize_row(a + r * padded, shape.block, blocks, q + r * padded, scales + r * blocks,
-                               reinterpret_cast<int32_t*>(sums) + r * blocks);
-        } else {
-          kernels.block_sums(a + r * padded, shape.block, blocks, sums + r * blocks);
-        }
-      }
-    });
-    float* y = converts_y ? ScratchAt<float>(scratch, y_offset) : ctx.out<float>(0);
-    const float* b = bias.empty() ? nullptr : bias.data();
-    const uint8_t* weights = packed.data<uint8_t>();
-    // A panel of one row streams at some 20 bytes a nanosecond; more rows compute.
-    const int64_t panel_ns = 1 + shape.panel_bytes() / 20 + rows * padded / 4;
-    ParallelFor(shape.panels(), std::max<int64_t>(1, 20000 / panel_ns), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        if (int8) {
-          kernels.int8_panel(shape, weights, p, {q, scales, reinterpret_cast<const int32_t*>(sums), rows}, b, y,
-                             shape.n);
-        } else {
-          kernels.float_panel(shape, weights, p, {a, sums, rows}, b, y, shape.n);
-        }
-      }
-    });
-    if (converts_y) ConvertFromFloat(y, rows * shape.n, type, ctx.output(0).mutable_raw());
-    return absl::OkStatus();
-  }
-};
-
 // Every element is the same number in float16. Found out once: real models have some ten million scales.
 absl::StatusOr<bool> AreHalves(PrepareContext& ctx, const Tensor& scales) {
   if (scales.dtype() == DataType::kFloat16) return true;
@@ -291,16 +216,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
     return kernel;
   }
 
-  auto kernel = std::make_unique<PackedMatMulNBits>();
-  kernel->rows = rows;
-  kernel->type = type;
-  kernel->rounds = accuracy == 4;
-  kernel->int8 = kernel->rounds && GetBlockQuantizedKernels().int8_panel != nullptr;
+  auto kernel = std::make_unique<BlockProduct>(rows, type, /*rounds=*/accuracy == 4);
   if (zeros.defined()) {
     shape.zero = zeros.dtype() == DataType::kUInt8 ? BlockQuantizedShape::kBytes : BlockQuantizedShape::kFloats;
   }
   // Without loss only: rounded scales change which of two close tokens a model chooses.
-  if (kernel->int8) {
+  if (kernel->int8()) {
     RONDO_ASSIGN_OR_RETURN(shape.half_scales, AreHalves(ctx, scales));
   }
   kernel->shape = shape;
@@ -317,16 +238,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareMatMulNBits(PrepareContext& ctx) 
     PackBlockQuantized(shape, source, packed.mutable_data<uint8_t>());
     return absl::OkStatus();
   };
-  const PackedForm form = {absl::StrCat("nbits", shape.bits, ":", shape.n, "x", shape.k, "/", shape.block, ":z",
-                                        static_cast<int>(shape.zero), shape.half_scales ? ":half" : ""),
-                           DataType::kUInt8,
-                           {static_cast<int64_t>(shape.bytes())}};
+  const PackedForm form = PackedFormOf(shape, "nbits");
   RONDO_ASSIGN_OR_RETURN(kernel->packed, ctx.weight_cache().GetOrPack({weights, scales, zeros}, form, pack));
-  if (bias.defined()) {
-    kernel->bias.resize(bias.size());
-    ConvertToFloat(bias, kernel->bias.data());
-  }
-  ctx.RequestScratch(kernel->Plan());
+  if (bias.defined()) kernel->SetBias(bias);
+  kernel->Plan(ctx);
   return kernel;
 }
 

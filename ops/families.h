@@ -47,6 +47,7 @@
   X(PoolOther)                     \
   X(QLinear)                       \
   X(Quantize)                      \
+  X(QuantizedWeights)              \
   X(Random)                        \
   X(Rearrange)                     \
   X(Recurrent)                     \

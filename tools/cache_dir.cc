@@ -49,6 +49,7 @@ Json ToJson(const StoredEntry& entry) {
   return {{"entry", entry.name},
           {"files", std::move(files)},
           {"machine", manifest.identity.machine},
+          {"weights_as", manifest.identity.weights_as},
           {"rondo", manifest.identity.version},
           {"created", manifest.created},
           {"last_used", entry.last_used},
@@ -73,10 +74,12 @@ std::string CountAndSize(const std::vector<StoredEntry>& entries) {
 std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 std::string TableOf(const std::vector<StoredEntry>& entries) {
-  TextTable table({"entry", "model", "rondo", "machine", "weights", "size", "keys", "shapes", "last used"},
-                  "llllrrrrl");
+  TextTable table({"entry", "model", "as", "rondo", "machine", "weights", "size", "keys", "shapes", "last used"},
+                  "lllllrrrrl");
   for (const StoredEntry& entry : entries) {
-    table.Add({entry.name.substr(0, kShortName), ModelOf(entry), Printable(entry.manifest.identity.version),
+    const std::string& as = entry.manifest.identity.weights_as;
+    table.Add({entry.name.substr(0, kShortName), ModelOf(entry), as.empty() ? "exported" : Printable(as),
+               Printable(entry.manifest.identity.version),
                Printable(entry.manifest.identity.machine), CountText(entry.weights),
                BytesText(static_cast<double>(entry.bytes)), CountText(static_cast<int64_t>(entry.manifest.keys.size())),
                CountText(static_cast<int64_t>(entry.manifest.shapes.size())), TimeText(entry.last_used)});

@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "api/model_folder.h"
+#include "api/model_impl.h"
 #include "executor/decoder.h"
 #include "graph/status.h"
-#include "importer/importer.h"
 #include "tools/text.h"
 
 namespace rondo {
@@ -41,12 +41,9 @@ absl::StatusOr<KvReport> InspectCarried(std::unique_ptr<Graph> graph, const Prog
 
 absl::StatusOr<KvReport> InspectKv(const std::string& path, const ModelOptions& options) {
   RONDO_ASSIGN_OR_RETURN(const ModelFolder folder, ReadModelFolder(path, ""));
-  ImportOptions import;
-  import.follow_links = options.follow_links;
-  RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportModel(folder.decoder, import));
+  RONDO_ASSIGN_OR_RETURN(ImportedModel imported, ImportFor(folder.decoder, options));
   DecoderOptions decoder;
-  decoder.program.threads = options.threads;
-  decoder.program.disabled_rewrites = options.disabled_rewrites;
+  decoder.program = ProgramOptionsOf(options);
   std::unique_ptr<Graph> copy = imported.graph->Clone();
   absl::StatusOr<std::unique_ptr<Decoder>> made = Decoder::Create(std::move(imported.graph), decoder);
   if (made.ok() && (*made)->ports().HasCache()) return (*made)->report();

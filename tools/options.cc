@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
+#include <string>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
@@ -14,6 +16,11 @@ void AddModelOptions(CLI::App& app, ModelOptions* options) {
   app.add_option("--threads", options->threads, "Threads to use; 0: all cores that the process may use")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");
+  app.add_option("--weights", options->weight_bits,
+                 "Keep the matrices of products in 8 or 4 bits (blocks of 32 with a scale), and multiply so: smaller, "
+                 "faster, less exact (exported)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, int>{{"exported", 0}, {"int8", 8}, {"int4", 4}}))
+      ->type_name("exported|int8|int4");
   app.add_flag("--plain", options->plain, "Reference kernels and no rewrites: slow, for checking");
   app.add_flag("--follow-links", options->follow_links,
                "Allow external data behind links, as in the caches of Hugging Face");

@@ -14,7 +14,7 @@ namespace {
 
 const OpId kFusedMatMul = {kRondoDomain, "MatMul", 1};
 
-bool IsFused(const Node* node) { return node != nullptr && node->Is(kRondoDomain, "MatMul"); }
+bool IsFused(const Node* node) { return node->Is(kRondoDomain, "MatMul") || node->Is(kRondoDomain, "QuantizedMatMul"); }
 bool IsBare(const Node* node) { return node->input(3) == nullptr && node->StringOr("activation", "").empty(); }
 
 bool IsConstantMatrix(const Value* value) { return value != nullptr && value->is_constant() && RankOf(value) == 2; }
@@ -83,7 +83,8 @@ absl::StatusOr<int> FuseMatMul(Graph& graph, const RewriteContext& context) {
       } else if (other != nullptr && other != end && !other->is_constant() && SameShape(other, end) &&
                  IsFloat32(other)) {
         RONDO_ASSIGN_OR_RETURN(fused, Extend(graph, context, node, 3, other, {}));
-      } else if (std::optional<FusedActivation> activation = AsFusedActivation(*user)) {
+      } else if (std::optional<FusedActivation> activation = AsFusedActivation(*user);
+                 activation.has_value() && node->Is(kRondoDomain, "MatMul")) {
         RONDO_ASSIGN_OR_RETURN(fused, Extend(graph, context, node, -1, nullptr, activation->Attributes()));
       }
       if (fused != nullptr) end = user->output(0);

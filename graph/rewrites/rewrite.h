@@ -24,6 +24,8 @@ struct RewriteContext {
   std::function<absl::StatusOr<std::vector<Tensor>>(const Node&, absl::Span<const Tensor>)> evaluate;
   // Bytes that constant folding may add in all: the model's own size (a small file must not become a large model).
   size_t fold_budget_bytes = 0;
+  // Bits in which constant matrices of products are kept, 8 or 4; 0: as they were exported.
+  int weight_bits = 0;
 };
 
 struct Rewrite {

@@ -29,6 +29,9 @@ struct ModelOptions {
   bool plain = false;         // reference kernels and no rewrites: slow, for checking
   bool follow_links = false;  // external data behind symbolic or hard links
   std::vector<std::string> disabled_rewrites;
+  // Keeps the constant matrices of products in so many bits, 8 or 4, in blocks of 32 with a scale each, and rounds what
+  // they are multiplied with to 8 bits: smaller and faster, and no longer the exported model. 0: as exported.
+  int weight_bits = 0;
   int64_t max_plans = 32;  // shape bindings kept, least recently used out first
   int64_t max_loop_iterations = 10000000;
   uint64_t max_tensor_bytes = uint64_t{1} << 36;  // of one value at run time

@@ -222,6 +222,13 @@ TEST(ManifestTest, TheNameIsOfFilesMachineAndVersionAndNotOfPaths) {
   other = identity;
   other.version += "x";
   EXPECT_NE(other.Name(5), identity.Name(5));
+  other = identity;
+  other.weights_as = "int8";
+  EXPECT_NE(other.Name(5), identity.Name(5));
+  Manifest manifest = SomeManifest();
+  EXPECT_EQ(Manifest::FromJson(manifest.ToJson())->identity.weights_as, "");
+  manifest.identity.weights_as = "int4";
+  EXPECT_EQ(Manifest::FromJson(manifest.ToJson())->identity.Name(5), manifest.identity.Name(5));
 }
 
 TEST(ManifestTest, AddsWhatIsNewWithinBounds) {

@@ -36,7 +36,7 @@ class CacheEntryTest : public testing::Test {
     return file;
   }
   std::shared_ptr<CacheEntry> Open(bool mapped = false, int threads = 2) {
-    std::shared_ptr<CacheEntry> entry = CacheEntry::Open(directory_, model_, threads);
+    std::shared_ptr<CacheEntry> entry = CacheEntry::Open(directory_, model_, "", threads);
     entry->Bind({Source(mapped)});
     return entry;
   }
@@ -97,7 +97,7 @@ TEST_F(CacheEntrySlowTest, AModelThatChangedWhileItWasOpenedIsAnotherEntry) {
     entry->Add({source_}, FormOf(packed_), packed_);
     ASSERT_TRUE(entry->Save(primitives.Made(), {}).ok());
   }
-  const auto entry = CacheEntry::Open(directory_, model_, 2);
+  const auto entry = CacheEntry::Open(directory_, model_, "", 2);
   EXPECT_EQ(entry->report().entry, first);
   EXPECT_EQ(entry->report().keys_known, 1);
   WriteTestFile(model_, "another model");
@@ -229,7 +229,7 @@ TEST_F(CacheEntryTest, WithoutAUsableDirectoryItSaysWhyAndFindsNothing) {
   const std::string folder = NewTempDir();
   WriteTestFile(folder + "/file", "x");
   for (const std::string& bad : {folder, folder + "/file", std::string("/proc/rondo")}) {
-    const auto entry = CacheEntry::Open(bad, model_, 1);
+    const auto entry = CacheEntry::Open(bad, model_, "", 1);
     entry->Bind({Source(false)});
     EXPECT_EQ(entry->report().problems.size(), 1u) << bad;
     entry->Add({source_}, FormOf(packed_), packed_);
