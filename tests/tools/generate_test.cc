@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tests/support/paths.h"
 #include "tests/support/run_program.h"
@@ -235,9 +236,9 @@ Safetensors ReadSafetensors(const std::string& path) {
 
 TEST(GenerateCaptureTest, AFileForEachSequenceHasARowForEachToken) {
   const std::string folder = NewTempDir() + "/a/captures";
-  const Json json = Generate({Model(), "--prompt-ids", "76,13,60", "--prompt-ids", "76,13", "--max-new-tokens", "4",
-                              "--ignore-eos", "--capture", folder, "--capture-layers", "3,0", "--capture-value",
-                              "/model/norm/Mul_1_output_0"});
+  const Json json =
+      Generate({Model(), "--prompt-ids", "76,13,60", "--prompt-ids", "76,13", "--max-new-tokens", "4", "--ignore-eos",
+                "--capture", folder, "--capture-layers", "3,0", "--capture-value", "/model/norm/Mul_1_output_0"});
   for (int i = 0; i < 2; ++i) {
     const Safetensors file = ReadSafetensors(folder + "/prompt-" + std::to_string(i) + ".safetensors");
     ASSERT_TRUE(file.header.is_object());
@@ -283,6 +284,39 @@ TEST(GenerateCaptureTest, WhatDoesNotGoTogetherIsAnErrorOfOneLine) {
   EXPECT_NE(error({"--capture", folder + "/file"}).find("/file"), std::string::npos);
   fs::create_directory(folder + "/prompt-0.safetensors");
   EXPECT_NE(error({"--capture", folder}).find("cannot rename a file to"), std::string::npos);
+}
+
+// ---- weights in fewer bits ----
+
+TEST(GenerateWeightsTest, FewerBitsStayInPlaceAndOneFormIsNotTakenForAnother) {
+  const std::string cache = NewTempDir() + "/cache";
+  const std::vector<std::string> common = {Model(),          "--prompt-file", SourceDir() + "/examples/puzzle.txt",
+                                           "--fail-on-miss", "--cache-dir",   cache,
+                                           "--weights"};
+  const auto run = [&](const char* weights) {
+    std::vector<std::string> arguments = common;
+    arguments.push_back(weights);
+    const Json json = Generate(arguments);
+    EXPECT_TRUE(json["kv_cache"]["in_place"].get<bool>());
+    EXPECT_EQ(json["primitive_cache"]["misses_after_warmup"], 0);
+    EXPECT_EQ(json["timings"]["allocations_after_warmup"], 0);
+    EXPECT_EQ(json["sequences"][0]["text"], "543\n800\n092\n") << weights;
+    return json["cache_directory"];
+  };
+  for (const char* weights : {"exported", "int8", "int4"}) {
+    SCOPED_TRACE(weights);
+    const Json first = run(weights);
+    EXPECT_EQ(first["weights_found"], 0);
+    const Json second = run(weights);
+    EXPECT_EQ(second["weights_packed"], 0);
+    EXPECT_EQ(second["weights_found"], first["weights_packed"]);
+    EXPECT_EQ(second["entry"], first["entry"]);
+  }
+  const Json entries = Json::parse(RunRondo({"cache", "ls", cache, "--json"}).out)["entries"];
+  std::set<std::string> forms;
+  for (const Json& entry : entries) forms.insert(entry["weights_as"]);
+  EXPECT_EQ(forms, (std::set<std::string>{"", "int4", "int8"}));
+  EXPECT_NE(Error({Model(), "--prompt-ids", "1", "--weights", "int5"}).find("int5"), std::string::npos);
 }
 
 }  // namespace
