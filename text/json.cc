@@ -16,7 +16,6 @@ namespace rondo::text {
 namespace {
 
 constexpr size_t kMaxDepth = 100;
-constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
 
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -114,7 +113,7 @@ absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view source)
   return std::move(builder.root);
 }
 
-absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
+absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const std::string message = absl::StrCat(path, ": cannot open: ", std::strerror(errno));
@@ -125,8 +124,8 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   std::string text;
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     status = InvalidArgument(path, ": expected a regular file");
-  } else if (info.st_size > kMaxFileBytes) {
-    status = ResourceExhausted(path, ": ", info.st_size, " bytes (expected at most ", kMaxFileBytes, ")");
+  } else if (info.st_size > max_bytes) {
+    status = ResourceExhausted(path, ": ", info.st_size, " bytes (expected at most ", max_bytes, ")");
   } else {
     text.resize(info.st_size);
     size_t done = 0;
@@ -143,8 +142,8 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   return text;
 }
 
-absl::StatusOr<Json> ReadJsonFile(const std::string& path) {
-  RONDO_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+absl::StatusOr<Json> ReadJsonFile(const std::string& path, int64_t max_bytes) {
+  RONDO_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, max_bytes));
   return ParseJson(text, path);
 }
 

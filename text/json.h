@@ -54,9 +54,11 @@ class Json {
 // `source` stands before the message of an error.
 absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view source);
 
-// The whole of a regular file, bounded.
-absl::StatusOr<std::string> ReadTextFile(const std::string& path);
-absl::StatusOr<Json> ReadJsonFile(const std::string& path);
+// The whole of a regular file; ResourceExhausted when it has more bytes than `max_bytes`. A tree takes some twenty
+// times the bytes of its text where that is all small numbers.
+constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
+absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes = kMaxFileBytes);
+absl::StatusOr<Json> ReadJsonFile(const std::string& path, int64_t max_bytes = kMaxFileBytes);
 
 // A value and the way to it from the top of its file. The Json must outlive it.
 class JsonView {
