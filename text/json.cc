@@ -11,11 +11,13 @@
 #include <nlohmann/json.hpp>
 
 #include "text/status.h"
+#include "text/unicode.h"
 
 namespace rondo::text {
 namespace {
 
 constexpr size_t kMaxDepth = 100;
+constexpr size_t kMaxMessageBytes = 300;
 
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -42,9 +44,12 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return Close(); }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& failure) override {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    const char* text = failure.what();
-    const char* bracket = std::strstr(text, "] ");
-    error = bracket != nullptr ? bracket + 2 : text;
+    absl::string_view text = failure.what();
+    const size_t bracket = text.find("] ");
+    if (bracket != absl::string_view::npos) text.remove_prefix(bracket + 2);
+    // It ends with the token that was read last, which may be the whole file.
+    error = ToValidUtf8(text.substr(0, kMaxMessageBytes));
+    if (text.size() > kMaxMessageBytes) error += "...";
     return false;
   }
 

@@ -28,6 +28,15 @@ TEST(HostileFileTest, BrokenJsonTellsWhere) {
   EXPECT_THAT(Message(Tokenizer::Parse("{\"model\": \"\xff\"}").status()), HasSubstr("no valid JSON"));
 }
 
+// The parser's words end with the token that it read last.
+TEST(HostileFileTest, ErrorsAboutJsonAreShortHoweverLongTheToken) {
+  for (const std::string& token : {"\"" + std::string(1 << 20, 'x'), "1e" + std::string(1 << 20, '9')}) {
+    const std::string message = Message(ParseJson(token, "x").status());
+    EXPECT_THAT(message, HasSubstr("x: no valid JSON: "));
+    EXPECT_LT(message.size(), 400u);
+  }
+}
+
 TEST(HostileFileTest, EveryTruncationAndManyMutationsLoadOrFailCleanly) {
   TokenizerJson json;
   json.model =
