@@ -6,7 +6,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "text/status.h"
 
 namespace rondo::arc {
@@ -28,7 +30,7 @@ class ListReader {
       std::optional<std::vector<uint8_t>> row = Row();
       if (!row.has_value()) return std::nullopt;
       rows.push_back(*std::move(row));
-    } while (Take(','));
+    } while (Take(',') && !Ends());
     if (!Take(']')) return std::nullopt;
     return rows;
   }
@@ -43,9 +45,14 @@ class ListReader {
       const bool digit = at_ < text_.size() && absl::ascii_isdigit(static_cast<unsigned char>(text_[at_]));
       if (!digit) return std::nullopt;
       row.push_back(static_cast<uint8_t>(text_[at_++] - '0'));
-    } while (Take(','));
+    } while (Take(',') && !Ends());
     if (!Take(']')) return std::nullopt;
     return row;
+  }
+  // A comma before the bracket is Python's way, not JSON's.
+  bool Ends() {
+    Skip();
+    return at_ < text_.size() && text_[at_] == ']';
   }
   void Skip() {
     while (at_ < text_.size() && IsSpace(text_[at_])) ++at_;
@@ -72,9 +79,12 @@ std::optional<Rows> FindList(absl::string_view text) {
   return std::nullopt;
 }
 
-// The cells of a line that holds nothing else: digits in one piece, or one by one between separators. Empty for any
-// other line.
+// The cells of a line that holds nothing else: digits in one piece, or one by one between separators; a pair of
+// brackets may stand around them. Empty for any other line.
 std::vector<uint8_t> DigitsOf(absl::string_view line) {
+  line = absl::StripAsciiWhitespace(line);
+  if (absl::ConsumeSuffix(&line, ",")) line = absl::StripTrailingAsciiWhitespace(line);
+  if (absl::ConsumePrefix(&line, "[") && !absl::ConsumeSuffix(&line, "]")) return {};  // a list that was cut off
   std::vector<uint8_t> digits;
   int pieces = 0;
   bool in_piece = false;
@@ -83,7 +93,7 @@ std::vector<uint8_t> DigitsOf(absl::string_view line) {
       digits.push_back(static_cast<uint8_t>(c - '0'));
       pieces += !in_piece;
       in_piece = true;
-    } else if (IsSpace(c) || c == ',' || c == '|' || c == '[' || c == ']') {
+    } else if (IsSpace(c) || c == ',' || c == '|') {
       in_piece = false;
     } else {
       return {};
@@ -93,9 +103,15 @@ std::vector<uint8_t> DigitsOf(absl::string_view line) {
   return digits;
 }
 
+// What stands below the header of a table in Markdown.
+bool IsRuler(absl::string_view line) {
+  return absl::StrContains(line, "--") && line.find_first_not_of("|:- \t\r") == absl::string_view::npos;
+}
+
 Rows FindLines(absl::string_view text) {
   Rows rows;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (IsRuler(line)) continue;
     std::vector<uint8_t> digits = DigitsOf(line);
     if (!digits.empty()) {
       rows.push_back(std::move(digits));

@@ -11,8 +11,8 @@ namespace rondo::arc {
 // Looks for, in this order:
 //
 //   a JSON list of lists of integers, "[[1, 2], [3, 4]]", anywhere in the text;
-//   consecutive lines that hold digits and nothing else: in one piece, "123", or one by one with spaces, commas, bars
-//   or brackets between them.
+//   consecutive lines that hold digits and nothing else: in one piece, "123", or one by one with spaces, commas or bars
+//   between them, and perhaps brackets around; the ruler of a table in Markdown is no line.
 //
 // The first of a kind counts; prose, code fences and blank lines around it do not. Any bytes may come; the time is
 // linear. Errors: no grid, rows of different lengths, more than kMaxSide rows or cells.

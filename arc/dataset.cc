@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<Task>> ReadFolder(const std::string& path) {
   std::sort(files.begin(), files.end());
   std::vector<Task> tasks;
   for (const fs::path& file : files) {
-    RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(file.string()));
+    RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(file.string(), kMaxFileBytes));
     RONDO_ASSIGN_OR_RETURN(Task task, ReadTaskFile(file, json));
     tasks.push_back(std::move(task));
   }
@@ -116,7 +116,7 @@ absl::StatusOr<Grid> ParseGrid(const JsonView& json) {
 absl::StatusOr<std::vector<Task>> ReadTasks(const std::string& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return ReadFolder(path);
-  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path));
+  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path, kMaxFileBytes));
   const Json::Object* const members = json.object();
   if (members == nullptr) return JsonView(json, path).Expected("an object of tasks");
   std::vector<Task> tasks;
@@ -137,7 +137,7 @@ absl::StatusOr<std::vector<Task>> ReadTasks(const std::string& path) {
 }
 
 absl::Status AddSolutions(const std::string& path, std::vector<Task>* tasks) {
-  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path));
+  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path, kMaxFileBytes));
   if (json.object() == nullptr) return JsonView(json, path).Expected("an object of solutions, {id: [grid, ...]}");
   size_t found = 0;
   for (Task& task : *tasks) {

@@ -28,6 +28,10 @@ struct Task {
   std::vector<Test> test;   // at least one
 };
 
+// A tree of small numbers takes some twenty times the bytes of its text; the largest dataset published has some ten
+// million.
+inline constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
+
 // `path` is one of
 //   a file of the ARC Prize, {id: {"train": [{"input", "output"}], "test": [{"input"}]}}, in the order of the file;
 //   a folder of files ID.json in the layout of ARC, {"train": [...], "test": [{"input", "output"}]}, in their order;

@@ -60,7 +60,7 @@ std::string SubmissionJson(const std::vector<Task>& tasks, const std::vector<Att
 }
 
 absl::StatusOr<std::vector<Attempts>> ReadSubmission(const std::string& path, const std::vector<Task>& tasks) {
-  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path));
+  RONDO_ASSIGN_OR_RETURN(const Json json, text::ReadJsonFile(path, kMaxFileBytes));
   if (json.object() == nullptr) return JsonView(json, path).Expected("an object of tasks");
   std::vector<Attempts> attempts;
   bool any = false;

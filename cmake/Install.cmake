@@ -1,4 +1,4 @@
-# The library for others: one archive of all folders but the tools, as rondo::rondo; headers, package config, program.
+# The library for others: one archive of all folders but arc and the tools, as rondo::rondo; headers, package config, program.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 

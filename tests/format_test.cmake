@@ -14,7 +14,7 @@ if(NOT formatter OR NOT found MATCHES "version ${version}\\.")
 endif()
 
 set(files)
-foreach(folder api bench cachedir examples executor graph importer include kvcache ops tests text tools)
+foreach(folder api arc bench cachedir examples executor graph importer include kvcache ops tests text tools)
   file(GLOB_RECURSE in_folder RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/${folder}/*.h ${SOURCE_DIR}/${folder}/*.cc)
   list(APPEND files ${in_folder})
 endforeach()

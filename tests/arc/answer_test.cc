@@ -31,7 +31,13 @@ TEST(AnswerTest, GridsInTheFormsThatModelsWrite) {
       {"1\n2\nso [[9, 9]]", "99\n"},       // a list before lines
       {"[[1], [[2, 3]]]", "23\n"},         // a list within what was none
       {"[[1, x]] but [[4]]", "4\n"},
-      {"[[1, 2]", "12\n"},  // no list, but a line
+      {"[[1, 2,], [3, 4],]", "12\n34\n"},
+      {"[1, 2],\n[3, 4],", "12\n34\n"},
+      {"| 1 | 2 |\n|---|:-:|\n| 3 | 4 |", "12\n34\n"},
+      {"[[1, 2]", "the answer holds no grid: \"[[1, 2]\""},  // cut off
+      {"[[1, 2],\n [3, 4", "the answer holds no grid: \"[[1, 2],\\n [3, 4\""},
+      {"[1, 2", "the answer holds no grid: \"[1, 2\""},
+      {"3 ]", "the answer holds no grid: \"3 ]\""},
   };
   for (const auto& c : kCases) EXPECT_EQ(Parsed(c.text), c.grid) << c.text;
 }
