@@ -79,9 +79,9 @@ std::string TableOf(const std::vector<StoredEntry>& entries) {
   for (const StoredEntry& entry : entries) {
     const std::string& as = entry.manifest.identity.weights_as;
     table.Add({entry.name.substr(0, kShortName), ModelOf(entry), as.empty() ? "exported" : Printable(as),
-               Printable(entry.manifest.identity.version),
-               Printable(entry.manifest.identity.machine), CountText(entry.weights),
-               BytesText(static_cast<double>(entry.bytes)), CountText(static_cast<int64_t>(entry.manifest.keys.size())),
+               Printable(entry.manifest.identity.version), Printable(entry.manifest.identity.machine),
+               CountText(entry.weights), BytesText(static_cast<double>(entry.bytes)),
+               CountText(static_cast<int64_t>(entry.manifest.keys.size())),
                CountText(static_cast<int64_t>(entry.manifest.shapes.size())), TimeText(entry.last_used)});
   }
   return table.ToString();

@@ -384,13 +384,6 @@ class Profiler {
 
 }  // namespace
 
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 bool CacheProfile::ok() const {
   return std::none_of(verdicts.begin(), verdicts.end(),
                       [](const Verdict& v) { return v.state == Verdict::State::kFails; });

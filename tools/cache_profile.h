@@ -104,8 +104,6 @@ absl::StatusOr<CacheProfile> ProfileCache(const ProfileOptions& options, Trace* 
 
 // ---- for cache_profile.cc ----
 
-double Median(std::vector<double> values);  // 0 of none
-
 // What is profiled: a loaded model with the shapes that it is called with. Calls are the same in each round.
 class ProfileSubject {
  public:

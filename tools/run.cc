@@ -73,12 +73,6 @@ absl::Status WriteOutput(const std::string& folder, const std::string& name, con
   return WriteNpy(path, value.tensor());
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 // The timed life of a model: load, prepare, first run, repeats.
 class Runner {
  public:

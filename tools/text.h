@@ -21,6 +21,8 @@ std::string SecondsText(double seconds);
 // "603648" -> "603,648".
 std::string CountText(int64_t count);
 
+double Median(std::vector<double> values);  // 0 of none
+
 // Rows of equal length, the first of them the header; columns padded to their widest cell. `right_aligned` has one
 // letter per column, 'r' or 'l'; columns beyond it are left-aligned.
 class TextTable {

@@ -40,16 +40,6 @@ OpRunner NBits(const Case& c, int64_t accuracy) {
   return run;
 }
 
-double RelativeError(const Tensor& a, const Tensor& b) {
-  double error = 0, norm = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    const double d = a.data<float>()[i] - b.data<float>()[i];
-    error += d * d;
-    norm += static_cast<double>(b.data<float>()[i]) * b.data<float>()[i];
-  }
-  return std::sqrt(error / norm);
-}
-
 TEST(MatMulNBitsTest, PackedEqualsPlain) {
   for (int64_t bits : {2, 4, 8}) {
     for (Zero zero : {Zero::kNone, Zero::kPacked, Zero::kFloat}) {

@@ -24,16 +24,6 @@ OpRunner Quantized(const Case& c, const Tensor& a, const Tensor& w) {
   return run;
 }
 
-double RelativeError(const Tensor& a, const Tensor& b) {
-  double error = 0, norm = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    const double d = a.data<float>()[i] - b.data<float>()[i];
-    error += d * d;
-    norm += static_cast<double>(b.data<float>()[i]) * b.data<float>()[i];
-  }
-  return std::sqrt(error / norm);
-}
-
 Tensor Cast(const Tensor& t, DataType type) {
   OpRunner run("Cast", 13);
   return run.Attr("to", static_cast<int64_t>(type)).Input(t).Run()[0];

@@ -78,6 +78,16 @@ std::string FirstDifference(const Tensor& a, const Tensor& b, double rtol, doubl
   return "";
 }
 
+double RelativeError(const Tensor& a, const Tensor& b) {
+  double error = 0, norm = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const double d = a.data<float>()[i] - b.data<float>()[i];
+    error += d * d;
+    norm += static_cast<double>(b.data<float>()[i]) * b.data<float>()[i];
+  }
+  return std::sqrt(error / norm);
+}
+
 OpRunner::OpRunner(absl::string_view type, int version, absl::string_view domain)
     : op_{std::string(domain), std::string(type), version} {}
 

@@ -27,6 +27,9 @@ std::vector<int64_t> Int64s(const Tensor& tensor);  // int64
 // Empty when |a - b| <= atol + rtol |b| everywhere (NaN equals NaN); else shapes and the first difference.
 std::string FirstDifference(const Tensor& a, const Tensor& b, double rtol = 1e-5, double atol = 1e-6);
 
+// Root mean square of a - b over that of b; float32 of equal sizes.
+double RelativeError(const Tensor& a, const Tensor& b);
+
 class OpRunner {
  public:
   explicit OpRunner(absl::string_view type, int version, absl::string_view domain = "");

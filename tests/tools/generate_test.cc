@@ -312,7 +312,7 @@ TEST(GenerateWeightsTest, FewerBitsStayInPlaceAndOneFormIsNotTakenForAnother) {
     EXPECT_EQ(second["weights_found"], first["weights_packed"]);
     EXPECT_EQ(second["entry"], first["entry"]);
   }
-  const Json entries = Json::parse(RunRondo({"cache", "ls", cache, "--json"}).out)["entries"];
+  const Json entries = Json::parse(RunRondo({"cache", "ls", cache, "--json"}).out);
   std::set<std::string> forms;
   for (const Json& entry : entries) forms.insert(entry["weights_as"]);
   EXPECT_EQ(forms, (std::set<std::string>{"", "int4", "int8"}));
