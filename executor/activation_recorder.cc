@@ -1,5 +1,7 @@
 #include "executor/activation_recorder.h"
 
+#include <utility>
+
 #include "graph/status.h"
 
 namespace rondo {

@@ -192,7 +192,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareQuantizedMatMul(PrepareContext& c
   const PackedForm form = PackedFormOf(shape, attributes.trans_b ? "quantised transposed " : "quantised ");
   RONDO_ASSIGN_OR_RETURN(kernel->packed, ctx.weight_cache().GetOrPack({w}, form, quantize));
   if (bias.defined()) kernel->SetBias(bias);
-  if (ctx.has_input(kResidual)) kernel->residual = kResidual;
+  if (ctx.has_input(kResidual)) {
+    if (ctx.input_dtype(kResidual) != DataType::kFloat || ctx.input_dims(kResidual) != ctx.output_dims(0)) {
+      return Internal("expected a float32 residual of Y's shape");
+    }
+    kernel->residual = kResidual;
+  }
   kernel->Plan(ctx);
   return kernel;
 }

@@ -1,6 +1,7 @@
 // rondo arc: puzzles of the ARC Prize, from a dataset to a submission file. Each subcommand is a row of the table at
 // the end.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -96,6 +97,7 @@ std::string SettingsOf(const SolveCommand& command, const std::string& source) {
               {"system", command.arc.system},
               {"seed", command.arc.seed},
               {"kv_dtype", command.generator.kv_dtype},
+              {"weight_bits", command.generator.options.model.weight_bits},
               {"max_new_tokens", g.max_new_tokens},
               {"stop", g.stop}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -110,10 +112,13 @@ absl::StatusOr<std::unique_ptr<arc::AnswerLog>> OpenLog(const SolveCommand& comm
 }
 
 absl::StatusOr<int> Solve(const SolveCommand& command) {
+  if (!command.arc.system.empty() && !command.arc.chat) return InvalidArgument("--system: goes with --chat");
   RONDO_ASSIGN_OR_RETURN(const std::vector<arc::Task> tasks, ReadChosen(command.tasks));
   RONDO_ASSIGN_OR_RETURN(const TemplateSource source, ReadTemplate(command.prompt_template, command.arc.chat));
   RONDO_ASSIGN_OR_RETURN(const arc::PromptTemplate prompt, arc::PromptTemplate::Parse(source.text, source.name));
-  // Before the model is loaded: what cannot be written is no reason to wait for.
+  // Before the model is loaded: hours later is no time to find that something cannot be written.
+  RONDO_RETURN_IF_ERROR(CheckWritable(command.output));
+  if (!command.html.empty()) RONDO_RETURN_IF_ERROR(CheckWritable(command.html));
   RONDO_ASSIGN_OR_RETURN(const std::unique_ptr<arc::AnswerLog> log, OpenLog(command, source.text));
   std::unique_ptr<ProgressBar> bar;
   RONDO_ASSIGN_OR_RETURN(Generator generator, LoadGenerator(command.model, command.generator, &bar));
@@ -129,6 +134,7 @@ absl::StatusOr<int> Solve(const SolveCommand& command) {
   progress.reset();
   if (!solved.ok()) return solved.status();
   const ArcResult& result = *solved;
+  if (result.answers.empty()) RONDO_RETURN_IF_ERROR(result.failure);  // an earlier submission is worth more than none
   RONDO_RETURN_IF_ERROR(WriteFile(command.output, arc::SubmissionJson(tasks, result.attempts)));
   const arc::Score score = arc::ScoreAttempts(tasks, result.attempts);
   if (!command.html.empty()) RONDO_RETURN_IF_ERROR(WriteFile(command.html, ArcHtml(tasks, result, score)));
@@ -146,6 +152,7 @@ absl::StatusOr<int> Solve(const SolveCommand& command) {
     Print(absl::StrCat(ArcScoreText(score), ArcAnswersText(result), command.output, ": written\n"));
   }
   if (command.timings) absl::FPrintF(stderr, "%s", TimingsText(result.generation, report));
+  RONDO_RETURN_IF_ERROR(result.failure);
   if (!result.cancelled) return kOk;
   absl::FPrintF(stderr, "rondo: interrupted after %d of %d answers%s\n", result.answers.size(), result.wanted,
                 log == nullptr ? "" : "; --resume goes on from there");

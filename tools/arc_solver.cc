@@ -73,7 +73,9 @@ class Solver {
     }
     show();
     if (!prompts_.empty()) {
-      RONDO_ASSIGN_OR_RETURN(result_.generation, generator_.Generate(prompts_, generate, nullptr, cancel));
+      absl::StatusOr<GenerationResult> generation = generator_.Generate(prompts_, generate, nullptr, cancel);
+      result_.failure = generation.status();
+      if (generation.ok()) result_.generation = *std::move(generation);
     }
     result_.cancelled = cancel != nullptr && cancel->load();
     Vote();

@@ -40,10 +40,12 @@ struct ArcResult {
   std::vector<arc::Attempts> attempts;  // per task
   GenerationResult generation;          // of this run
   bool cancelled = false;
+  absl::Status failure;  // of the run, after which there were no more answers
 };
 
 // `log` (may be null) has answers of earlier runs, which are not asked for again, and gets each new one as it comes.
-// `progress` is told how many of the wanted answers are there. Errors: templates, the model, the log.
+// `progress` is told how many of the wanted answers are there. Errors: templates, prompts. Those of
+// the model and of the log are in the result, with the answers until then.
 absl::StatusOr<ArcResult> SolveArc(const std::vector<arc::Task>& tasks, const arc::PromptTemplate& prompt,
                                    const ArcOptions& options, Generator* generator, arc::AnswerLog* log,
                                    const std::function<void(int64_t done, int64_t total)>& progress,

@@ -73,6 +73,15 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return bytes;
 }
 
+absl::Status CheckWritable(const std::string& path) {
+  struct stat info;
+  const bool exists = lstat(path.c_str(), &info) == 0;
+  const Descriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
+  if (fd.get() < 0) return FileError(path, errno == ELOOP ? "is a symbolic link" : "cannot create", errno);
+  if (!exists) unlink(path.c_str());
+  return absl::OkStatus();
+}
+
 absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
   Descriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (fd.get() < 0) return FileError(path, errno == ELOOP ? "is a symbolic link" : "cannot create", errno);

@@ -14,6 +14,8 @@ namespace rondo {
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 // Creates or replaces `path`; on failure what was written is removed.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);
+// Can `path` be written? Asked before long work whose result goes there; nothing is left of the question.
+absl::Status CheckWritable(const std::string& path);
 // Creates the folder and its parents where missing.
 absl::Status MakeDirectory(const std::string& path);
 

@@ -45,6 +45,9 @@ std::optional<Value*> BiasOfGemm(const Node& node) {
 
 absl::StatusOr<int> QuantizeWeights(Graph& graph, const RewriteContext& context) {
   if (context.weight_bits == 0) return 0;
+  if (context.weight_bits != 8 && context.weight_bits != 4) {
+    return InvalidArgument("weight bits is ", context.weight_bits, ": expected 8, 4, or 0 for as exported");
+  }
   int fired = 0;
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());

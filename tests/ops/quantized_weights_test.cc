@@ -176,5 +176,12 @@ TEST(QuantizeWeightsTest, QuantisesLargeMatricesWhereAskedForAndTheLastInEightBi
   }
 }
 
+TEST(QuantizeWeightsTest, OtherBitsAreAnError) {
+  ProgramOptions options;
+  options.weight_bits = 5;
+  EXPECT_EQ(Program::Create(TwoLayers(), options).status().message(),
+            "weight bits is 5: expected 8, 4, or 0 for as exported");
+}
+
 }  // namespace
 }  // namespace rondo

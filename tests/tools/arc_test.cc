@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "tests/support/paths.h"
@@ -113,6 +115,15 @@ TEST_F(ArcTest, CapturesAreNamedByTaskTestAndForm) {
   }
 }
 
+TEST_F(ArcTest, ARunThatFailsWritesWhatItHas) {
+  fs::create_directories(dir_ + "/captures/9aba4977-0-0.safetensors");  // cannot be replaced by a file
+  const ProgramResult result = Run({"--capture", dir_ + "/captures", "--batch-size", "1", "--augment", "4"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("9aba4977-0-0.safetensors"));
+  EXPECT_THAT(result.out, HasSubstr(output_ + ": written"));
+  EXPECT_EQ(Json::parse(ReadTestFile(output_))["b51284af"][0]["attempt_1"], Json::parse("[[1,1,3],[1,1,3],[9,9,9]]"));
+}
+
 TEST_F(ArcTest, PromptsThatDoNotFitAreToldOfAndTheOthersSolved) {
   // A task with large grids needs more positions than there are.
   Json tasks = Json::parse(ReadTestFile(Challenges()));
@@ -137,6 +148,7 @@ TEST_F(ArcTest, MistakesAreErrorsOfOneLine) {
   EXPECT_THAT(Error({"arc", "solve", Model(), dir_ + "/none.json"}), HasSubstr("none.json: cannot open"));
   EXPECT_THAT(Error({"arc", "solve", dir_ + "/none", Challenges()}), HasSubstr(dir_ + "/none"));
   EXPECT_THAT(Error({"arc", "solve", Model(), Challenges(), "--chat"}), HasSubstr("chat_template"));
+  EXPECT_EQ(Error({"arc", "solve", Model(), Challenges(), "--system", "x"}), "rondo: --system: goes with --chat\n");
   WriteTestFile(dir_ + "/t.jinja", "{% for %}");
   EXPECT_THAT(Error({"arc", "solve", Model(), Challenges(), "--template", dir_ + "/t.jinja"}), HasSubstr("/t.jinja: "));
   EXPECT_THAT(Error({"arc", "solve", Model(), Challenges(), "--output", dir_ + "/no/such/s.json"}),
