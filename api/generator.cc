@@ -234,15 +234,19 @@ absl::Status Generator::Impl::EnsureLoop(absl::Span<const LoopRequest> requests,
   loop.reset();  // its memory first
   RONDO_ASSIGN_OR_RETURN(loop, LoopExecutor::Create(*decoder, wanted));
   if (options.capture.any()) {
-    RONDO_ASSIGN_OR_RETURN(recorder, ActivationRecorder::Create(*decoder, &loop->runner(),
-                                                                std::max(wanted.max_length, wanted.max_prompt)));
+    auto made = ActivationRecorder::Create(*decoder, &loop->runner(), std::max(wanted.max_length, wanted.max_prompt));
+    if (!made.ok()) {
+      loop.reset();  // the next call is to fail as well
+      return made.status();
+    }
+    recorder = *std::move(made);
   }
   loop_options = wanted;
   loop->runner().SetHook(hook ? &hook : nullptr);
   buffers_seconds = SecondsSince(begin);
   if (!options.precompile && !options.model.fail_on_miss) return absl::OkStatus();
   absl::Status status = Precompile(requests);
-  if (!status.ok()) {  // the next call is to fail as well
+  if (!status.ok()) {  // likewise
     recorder.reset();
     loop.reset();
   }

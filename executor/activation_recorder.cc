@@ -58,11 +58,13 @@ ActivationRecorder::~ActivationRecorder() {
 
 void ActivationRecorder::Begin(RecordSink sink) {
   for (const auto& buffer : segments_) buffer->Clear();
+  recording_ = sink != nullptr;
   std::lock_guard lock(mutex_);
   sink_ = std::move(sink);
 }
 
 void ActivationRecorder::Take(const Activation& activation) {
+  if (!recording_) return;
   const CapturedRow& value = values_[activation.index];
   const size_t row_bytes = ByteSize(value.dtype, value.width);
   const auto* from = static_cast<const char*>(activation.tensor.raw());
@@ -79,21 +81,20 @@ void ActivationRecorder::Take(const Activation& activation) {
 }
 
 absl::Status ActivationRecorder::End(int segment, RecordedSequence sequence) {
+  if (!recording_) return absl::OkStatus();
   std::unique_ptr<ActivationBuffer>& buffer = segments_[segment];
   const int64_t rows = static_cast<int64_t>(sequence.tokens.size());
   if (buffer->rows() < rows) buffer->CopyRows(*segments_[runner_->sequences()], rows);  // it ended with the prompt
   std::unique_lock lock(mutex_);
   RONDO_RETURN_IF_ERROR(TakeErrorLocked());
-  if (sink_) {
-    changed_.wait(lock, [&] { return !spare_.empty(); });
-    for (size_t i = 0; i < values_.size(); ++i) {
-      sequence.names.push_back(values_[i].name);
-      sequence.values.push_back(buffer->View(static_cast<int>(i), rows));
-    }
-    full_.push_back({std::move(buffer), std::move(sequence)});
-    buffer = std::move(spare_.back());
-    spare_.pop_back();
+  changed_.wait(lock, [&] { return !spare_.empty(); });
+  for (size_t i = 0; i < values_.size(); ++i) {
+    sequence.names.push_back(values_[i].name);
+    sequence.values.push_back(buffer->View(static_cast<int>(i), rows));
   }
+  full_.push_back({std::move(buffer), std::move(sequence)});
+  buffer = std::move(spare_.back());
+  spare_.pop_back();
   buffer->Clear();
   changed_.notify_all();
   return absl::OkStatus();
@@ -108,7 +109,7 @@ void ActivationRecorder::Deliver() {
     const bool failed = !error_.ok();
     Full& full = full_.front();  // stays where it is: only this thread removes
     lock.unlock();
-    const absl::Status status = failed || !sink ? absl::OkStatus() : sink(full.sequence);
+    const absl::Status status = failed ? absl::OkStatus() : sink(full.sequence);
     lock.lock();
     error_.Update(status);
     spare_.push_back(std::move(full.buffer));
@@ -118,6 +119,7 @@ void ActivationRecorder::Deliver() {
 }
 
 absl::Status ActivationRecorder::Finish() {
+  recording_ = false;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return full_.empty(); });
   sink_ = nullptr;

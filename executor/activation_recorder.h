@@ -39,7 +39,8 @@ class ActivationRecorder {
   ~ActivationRecorder();
   ActivationRecorder(const ActivationRecorder&) = delete;
 
-  // A run begins: nothing is recorded yet, and sequences go to `sink` until Finish; null: nowhere.
+  // A run begins: nothing is recorded yet, and sequences go to `sink` until Finish. Null: nothing is recorded, as
+  // outside of runs.
   void Begin(RecordSink sink);
   // The sequence in `segment` has ended; the recorder takes what it has of it. Errors: those of the sink, once.
   absl::Status End(int segment, RecordedSequence sequence);
@@ -63,6 +64,7 @@ class ActivationRecorder {
   StepRunner* const runner_;
   const std::vector<CapturedRow> values_;
   std::vector<std::unique_ptr<ActivationBuffer>> segments_;  // of the loop's thread
+  bool recording_ = false;                                   // of the loop's thread
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -312,6 +312,7 @@ TEST(ActivationRecorderTest, StepsAllocateNothing) {
   auto recorder = ActivationRecorder::Create(*decoder, &(*loop)->runner(), 200);
   ASSERT_TRUE(recorder.ok());
   const std::vector<LoopRequest> requests = {Request(Prompt(10), 100), Request(Prompt(14), 100)};
+  (*recorder)->Begin([](const RecordedSequence&) { return absl::OkStatus(); });
   for (int run = 0; run < 2; ++run) ASSERT_TRUE((*loop)->Run(requests).ok());
   EXPECT_EQ((*loop)->runner().counters().allocations_after_warmup, 0);
   EXPECT_EQ((*loop)->runner().counters().misses_after_warmup, 0);
