@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace rondo {
 namespace {
@@ -17,8 +18,12 @@ using Json = nlohmann::json;
 constexpr int kProcess = 1;
 constexpr int kPhases = 0;  // the track of the phases; threads have their numbers
 
-// Billions per second, to three decimals.
-double Rate(double count, double seconds) { return std::round(count * 1e-6 / seconds) * 1e-3; }
+// Billions per second, to four digits: what little a step did that had to wait for a core is not nothing.
+double Rate(double count, double seconds) {
+  double rate = 0;
+  (void)absl::SimpleAtod(absl::StrFormat("%.4g", count * 1e-9 / seconds), &rate);
+  return rate;
+}
 
 Json Arguments(const TraceSpan& span) {
   Json args = {{"node", span.node}};

@@ -28,6 +28,23 @@ TEST(TraceTest, IsJsonThatChromeReads) {
   EXPECT_EQ(spans[1]["args"]["output_bytes"], 64);
 }
 
+TEST(TraceTest, RatesKeepFourDigitsHoweverSlow) {
+  Trace trace;
+  const std::string node = "n", implementation = "i", shapes = "s";
+  trace.AddStep({"MatMul", &node, &implementation, 0, 40'000'000, 64, &shapes, 123456, 16384});
+  trace.AddStep({"MatMul", &node, &implementation, 0, 1000, 64, &shapes, 45678, 123456});
+  const nlohmann::json json = nlohmann::json::parse(trace.ToJson());
+  std::vector<nlohmann::json> arguments;
+  for (const auto& event : json["traceEvents"]) {
+    if (event["ph"] == "X") arguments.push_back(event["args"]);
+  }
+  ASSERT_EQ(arguments.size(), 2u);
+  EXPECT_EQ(arguments[0]["GFLOP/s"], 0.0004096);
+  EXPECT_EQ(arguments[0]["GB/s"], 0.003086);
+  EXPECT_EQ(arguments[1]["GFLOP/s"], 123.5);
+  EXPECT_EQ(arguments[1]["GB/s"], 45.68);
+}
+
 TEST(TraceTest, WeightsThatWereFoundAreNotCalledPacked) {
   Trace trace;
   CompileEvent event;
