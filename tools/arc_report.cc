@@ -31,7 +31,7 @@ struct AnswerCounts {
 AnswerCounts CountAnswers(const ArcResult& result) {
   AnswerCounts counts;
   for (const ArcAnswer& answer : result.answers) {
-    counts.without_grid += !answer.grid.ok();
+    counts.without_grid += !answer.has_grid;
     counts.cut += answer.said.finish == "length";
     counts.tokens += answer.said.tokens;
   }

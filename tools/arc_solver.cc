@@ -140,13 +140,13 @@ class Solver {
   bool Answered(const Question& question) const { return answered_.contains(question); }
 
   void Take(const Question& question, arc::Answer said) {
-    absl::StatusOr<arc::Grid> grid = arc::ParseAnswer(said.text);
+    const absl::StatusOr<arc::Grid> grid = arc::ParseAnswer(said.text);
     if (grid.ok()) {
-      grid = arc::Undo(forms_[question.task][question.form], *grid);
-      candidates_[{question.task, question.test}].push_back({*grid, question.form});
+      candidates_[{question.task, question.test}].push_back(
+          {arc::Undo(forms_[question.task][question.form], *grid), question.form});
     }
     answered_.insert(question);
-    result_.answers.push_back({std::move(said), std::move(grid)});
+    result_.answers.push_back({std::move(said), grid.ok()});
   }
 
   void Vote() {

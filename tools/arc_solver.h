@@ -30,7 +30,7 @@ struct ArcOptions {
 // What was asked, and what came.
 struct ArcAnswer {
   arc::Answer said;
-  absl::StatusOr<arc::Grid> grid;  // as the plain task would have it; an error says why there is none
+  bool has_grid = false;  // that could vote
 };
 
 struct ArcResult {
@@ -44,8 +44,8 @@ struct ArcResult {
 };
 
 // `log` (may be null) has answers of earlier runs, which are not asked for again, and gets each new one as it comes.
-// `progress` is told how many of the wanted answers are there. Errors: templates, prompts. Those of
-// the model and of the log are in the result, with the answers until then.
+// `progress` is told how many of the wanted answers are there. Errors: templates, prompts. Those of the model and of
+// the log are in the result, with the answers until then.
 absl::StatusOr<ArcResult> SolveArc(const std::vector<arc::Task>& tasks, const arc::PromptTemplate& prompt,
                                    const ArcOptions& options, Generator* generator, arc::AnswerLog* log,
                                    const std::function<void(int64_t done, int64_t total)>& progress,

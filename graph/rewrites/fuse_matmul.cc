@@ -4,6 +4,7 @@
 //
 // so that bias, activation and residual are applied while the product is still in registers. From MatMul and Gemm; each
 // call of the rewrite adds one part (bias, then activation or residual), the driver calls it until nothing is left.
+// A rondo.QuantizedMatMul (quantize_weights.cc) is given its bias and residual likewise, but no activation.
 #include "graph/rewrites/fused_activation.h"
 #include "graph/rewrites/list.h"
 #include "graph/rewrites/match.h"
